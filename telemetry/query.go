@@ -1,0 +1,29 @@
+package telemetry
+
+import "time"
+
+// SensorQuery selects a page of one owner's sensors.
+type SensorQuery struct {
+	OwnerID        int64         // mandatory: nobody lists what is not theirs
+	Text           string        // part of serial, name, description, type, manufacturer or a tag; case-insensitive; empty: all
+	Tag            string        // exactly this tag; empty: all
+	State          State         // empty: all
+	SilenceDefault time.Duration // for sensors without their own SilenceAfter
+	Now            Millis        // the instant State is judged at
+	Sort           string        // serial_no (default), name, last_seen_at, created_at; a leading "-" reverses
+	After          string        // opaque: what the previous page returned as next; empty: from the start
+	Limit          int           // at most this many, > 0
+}
+
+// ReadingQuery selects a page of one sensor's readings.
+type ReadingQuery struct {
+	SensorID    int64
+	From        Millis // inclusive, by Reading.Time; zero: no bound
+	To          Millis // exclusive, by Reading.Time; zero: no bound
+	HasAfterSeq bool   // order by Seq from AfterSeq (exclusive) instead of by Time
+	AfterSeq    int64
+	Ascending   bool   // oldest first
+	CursorTime  Millis // continue strictly beyond (CursorTime, CursorSeq) in the asked order; CursorSeq zero: from the start
+	CursorSeq   int64
+	Limit       int // at most this many, > 0
+}
