@@ -1,0 +1,173 @@
+// Package wire is the shared way out: it writes the outbound bytes of many sockets from a few goroutines, never waiting for one of
+// them. Package bridge (WebSocket viewers) and package broker (MQTT clients) hand their sockets to it.
+//
+// A [Source] keeps what waits for its socket, within its own bound. [Sender.Wake] says that something waits; one of the [Pool]'s
+// flushers then asks the Source for all of it and writes it with a single system call. That coalescing is where the speed comes
+// from: a write(2) of one small frame costs some 5 µs on loopback whatever its size, so sixteen frames in one write cost a
+// sixteenth each.
+//
+// Invariants: a socket is written by one goroutine at a time; bytes leave in the order Take returned them; a flusher never blocks on
+// a socket. A socket whose buffer is full is parked: a goroutine of its own waits for it, at most the stall timeout without
+// progress, and the Source meanwhile keeps, drops or conflates as it sees fit. Deadlines of the connection are left alone: they
+// belong to whoever reads it (mochi renews both with every packet it receives, clients.go refreshDeadline).
+//
+// Locks: Pool.mu guards the queue of senders and is held for pointer moves only. A Sender has no lock, only a state.
+package wire
+
+import (
+	"errors"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+)
+
+const (
+	defaultStall = 10 * time.Second
+
+	// takeBytes is how much a Source should hand out at a time: enough to make the system call's own cost small, little enough
+	// that a parked socket's unfinished rest stays small too.
+	takeBytes = 64 << 10
+)
+
+// Source has bytes waiting for one socket.
+type Source interface {
+	// Take appends what waits to buf, at most about 64 KiB, and returns it; returning buf as it was means nothing waits. It is
+	// called by one goroutine at a time, never while an earlier write of the socket is unfinished, and must not block.
+	Take(buf []byte) []byte
+	// Broken is called at most once, when the socket failed or took nothing for the stall timeout; nothing is taken or written after
+	// it. The Source closes the socket, which is also what ends a write that stalled. It must not block.
+	Broken(err error)
+}
+
+// ErrStalled is what Broken is told when the peer took nothing for the pool's stall timeout.
+var ErrStalled = errors.New("peer takes no data")
+
+// Pool is a set of flushers shared by many sockets. It is safe for concurrent use.
+type Pool struct {
+	stall time.Duration
+	wg    sync.WaitGroup // flushers and parked writers
+	bufs  sync.Pool      // *[]byte of takeBytes, for writers that are not flushers
+
+	mu     sync.Mutex
+	work   sync.Cond // signalled when the queue grows or the pool closes
+	head   *Sender   // guarded by mu: senders waiting for a flusher, each at most once, so never more than there are sockets
+	tail   *Sender
+	closed bool
+}
+
+// NewPool starts the flushers. Zero values mean one flusher for each processor and a stall timeout of ten seconds.
+func NewPool(flushers int, stall time.Duration) *Pool {
+	if flushers <= 0 {
+		flushers = runtime.GOMAXPROCS(0)
+	}
+	if stall <= 0 {
+		stall = defaultStall
+	}
+	p := &Pool{stall: stall}
+	p.work.L = &p.mu
+	p.bufs.New = func() any { b := make([]byte, 0, takeBytes); return &b }
+	for range flushers {
+		p.wg.Go(p.flush) // ends when Close sets closed
+	}
+	return p
+}
+
+// Close stops the flushers and waits for them and for parked writers. Close the sockets first, or it waits for their stall timeouts.
+// Nothing is scheduled afterwards; a socket that turns out to be full is broken with net.ErrClosed.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.work.Broadcast()
+	p.wg.Wait()
+}
+
+// Attach makes src the source of all that is written to c from now on. Plain TCP and Unix connections are written without blocking;
+// others by a goroutine of their own while something waits.
+func (p *Pool) Attach(c net.Conn, src Source) *Sender {
+	s := &Sender{pool: p, conn: c, src: src}
+	switch c := c.(type) {
+	case *net.TCPConn:
+		s.raw, _ = c.SyscallConn()
+	case *net.UnixConn:
+		s.raw, _ = c.SyscallConn()
+	}
+	s.write = s.writeFD
+	return s
+}
+
+// hold keeps Close waiting for one more goroutine, unless the pool is closed already.
+func (p *Pool) hold() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.wg.Add(1)
+	return true
+}
+
+// flush takes senders off the queue and writes them, until the pool closes.
+func (p *Pool) flush() {
+	buf := make([]byte, 0, takeBytes)
+	for {
+		p.mu.Lock()
+		for p.head == nil && !p.closed {
+			p.work.Wait()
+		}
+		s := p.head
+		if s == nil {
+			p.mu.Unlock()
+			return
+		}
+		p.popLocked()
+		p.mu.Unlock()
+		s.state.Store(writing)
+		buf = s.run(buf)
+	}
+}
+
+func (p *Pool) popLocked() {
+	s := p.head
+	p.head = s.next
+	if p.head == nil {
+		p.tail = nil
+	}
+	s.next = nil
+}
+
+func (p *Pool) pushLocked(s *Sender) {
+	if p.tail == nil {
+		p.head = s
+	} else {
+		p.tail.next = s
+	}
+	p.tail = s
+}
+
+func (p *Pool) push(s *Sender) {
+	p.mu.Lock()
+	p.pushLocked(s)
+	p.mu.Unlock()
+	p.work.Signal()
+}
+
+// WakeAll is Wake for many senders of this pool at the cost of one lock.
+func (p *Pool) WakeAll(senders []*Sender) {
+	n := 0
+	p.mu.Lock()
+	for _, s := range senders {
+		if s.mark() {
+			p.pushLocked(s)
+			n++
+		}
+	}
+	p.mu.Unlock()
+	switch {
+	case n == 1:
+		p.work.Signal()
+	case n > 1:
+		p.work.Broadcast()
+	}
+}
