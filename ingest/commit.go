@@ -1,0 +1,81 @@
+package ingest
+
+import (
+	"fmt"
+	"time"
+
+	"sensorcast/telemetry"
+)
+
+// commit is the committer's goroutine: it takes all that waits, has it made durable, and tells the receipts.
+func (p *Pipe) commit() {
+	defer close(p.done)
+	var (
+		readings []telemetry.Reading
+		receipts []receipt
+		problems []Problem
+	)
+	for {
+		p.mu.Lock()
+		for p.queue.empty() && !p.due && !p.closed {
+			p.work.Wait()
+		}
+		if p.queue.empty() && len(p.problems) == 0 && p.closed {
+			p.mu.Unlock()
+			return
+		}
+		readings, receipts = p.queue.take(p.cfg.BatchReadings, readings[:0], receipts[:0])
+		problems = p.takeProblemsLocked(problems[:0])
+		p.mu.Unlock()
+		p.room.Signal()
+
+		err := p.record(Batch{Readings: readings, Problems: problems})
+		for _, r := range receipts {
+			r.r.Committed(err)
+		}
+		clear(readings) // a quiet server must not keep the last burst's payloads alive
+		clear(receipts)
+		clear(problems)
+	}
+}
+
+func (p *Pipe) takeProblemsLocked(into []Problem) []Problem {
+	for _, pr := range p.problems {
+		into = append(into, *pr)
+	}
+	clear(p.problems)
+	p.due = false
+	return into
+}
+
+func (p *Pipe) record(b Batch) error {
+	if len(b.Readings) == 0 && len(b.Problems) == 0 {
+		return nil
+	}
+	start := time.Now()
+	err := p.recorder.Record(b)
+	p.counters.observeCommit(time.Since(start))
+	p.report(err)
+	if err == nil {
+		p.counters.committed.Add(int64(len(b.Readings)))
+		return nil
+	}
+	p.counters.failed.Add(int64(len(b.Readings)))
+	p.mu.Lock()
+	for _, pr := range b.Problems {
+		p.addProblemLocked(pr) // try again with a later batch
+	}
+	p.mu.Unlock()
+	return fmt.Errorf("store readings: %w: %w", telemetry.ErrUnavailable, err)
+}
+
+// report logs when the store begins to fail and when it works again: a line for each batch would fill the disk that is full already.
+func (p *Pipe) report(err error) {
+	switch {
+	case err != nil && !p.failing:
+		p.log.Error("readings are not stored", "err", err)
+	case err == nil && p.failing:
+		p.log.Info("readings are stored again")
+	}
+	p.failing = err != nil
+}

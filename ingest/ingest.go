@@ -1,0 +1,272 @@
+// Package ingest is the one door every reading passes, whichever way it came:
+//
+//	broker, bridge, api ──Accept──► decode → order → observers (live)
+//	                                          └────► queue ──committer──► store ──► Receipt (PUBACK, ack, 202)
+//
+// It gives each reading its place in the server's one log (Seq), shows it to the observers at once, and commits what waits in groups:
+// one transaction takes everything that arrived while the last one was being written, so an idle server commits at once and a busy
+// one in large groups, without a timer.
+//
+// Invariants: readings of one caller keep their order; Seq rises in the order the observers see and in the order of commits; a
+// [Receipt] hears of success only after the store has made its message durable; QoS ≥ 1 is never dropped, only held back.
+//
+// Locks: Pipe.mu guards order and queue. Observers run under it, by contract in memory only and never blocking, because the order
+// they see must be the order of Seq. The store is called without it.
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"sensorcast/telemetry"
+)
+
+// Message is one payload as a front door received it.
+type Message struct {
+	SensorID int64
+	Serial   string
+	Metric   string // last level of sensors/{serial}/telemetry/{metric}; empty otherwise
+	Payload  []byte // as received; parts of it are kept, so the caller must not write to it afterwards
+	Shed     bool   // sent at QoS 0: under overload only the newest of each sensor is stored. Without effect where a Receipt is owed
+	Via      telemetry.Via
+}
+
+// Receipt learns the fate of an accepted message. Committed is called exactly once, for the messages of one caller in the order they
+// were accepted, from the committer's goroutine, which it must not block. A nil error means that all of the message is durable; any
+// other is of kind telemetry.ErrUnavailable.
+type Receipt interface{ Committed(err error) }
+
+// Recorder makes readings durable; package store implements it.
+type Recorder interface {
+	// Record writes the batch in one transaction and returns when it will survive a power cut. Readings whose Key is already
+	// stored are skipped. Readings come in rising Seq, above those of every earlier batch. Calls do not overlap.
+	Record(b Batch) error
+}
+
+// Batch is what one transaction writes. It is only valid during the call.
+type Batch struct {
+	Readings []telemetry.Reading
+	Problems []Problem
+}
+
+// Problem adds to what the owner is told of a sensor that sends what cannot be taken.
+type Problem struct {
+	SensorID           int64
+	Malformed, Refused int64  // to be added
+	Reason             string // the newest
+	At                 telemetry.Millis
+}
+
+// Observer is shown each accepted reading, in the order of Seq, before it is durable. Observe runs under the pipe's lock: it touches
+// memory only and never blocks. It may keep r.Data, which nobody changes, but not r.
+type Observer interface{ Observe(r *telemetry.Reading) }
+
+// Config bounds the pipe. Zero fields take the defaults.
+type Config struct {
+	QueueReadings int   // readings that may wait for the store; default 65,536
+	QueueBytes    int   // and their bytes, once for what is held back and once for what is shed; default 32 MiB
+	BatchReadings int   // readings in one transaction, exceeded to keep a message whole and by what was shed; default 4,096
+	LastSeq       int64 // the log's end at start; the first reading gets the next number
+}
+
+const (
+	defaultQueueReadings = 1 << 16
+	defaultQueueBytes    = 32 << 20
+	defaultBatchReadings = 1 << 12
+
+	// maxProblems bounds the sensors whose problems wait to be written, maxReasonBytes the text of each: what was refused may be as
+	// long as a topic. Over the former they are only counted for the server as a whole.
+	maxProblems    = 10_000
+	maxReasonBytes = 200
+
+	// problemDelay is how long a problem may wait for readings to share a transaction with, so that a sensor sending nothing but
+	// rubbish costs two commits a second at most.
+	problemDelay = 500 * time.Millisecond
+)
+
+// Pipe is the door. All methods are safe for concurrent use.
+type Pipe struct {
+	cfg      Config
+	recorder Recorder
+	log      *slog.Logger
+	bursts   sync.Pool // *burst
+	done     chan struct{}
+	counters counters
+	failing  bool // the committer's own: the last batch was not stored
+
+	mu        sync.Mutex // guards all below
+	observers []Observer
+	work      sync.Cond // the committer waits here for work
+	room      sync.Cond // callers of Accept wait here for room
+	seq       int64     // last Seq given
+	queue     queue
+	recent    recentKeys
+	problems  map[int64]*Problem
+	alarm     bool // a timer will call problemsDue
+	due       bool // problems have waited long enough
+	closed    bool
+}
+
+// New starts the committer; Close ends it. Observers are called in the order given.
+func New(cfg Config, recorder Recorder, log *slog.Logger, observers ...Observer) *Pipe {
+	if cfg.QueueReadings <= 0 {
+		cfg.QueueReadings = defaultQueueReadings
+	}
+	if cfg.QueueBytes <= 0 {
+		cfg.QueueBytes = defaultQueueBytes
+	}
+	if cfg.BatchReadings <= 0 {
+		cfg.BatchReadings = defaultBatchReadings
+	}
+	p := &Pipe{
+		cfg:       cfg,
+		recorder:  recorder,
+		observers: observers,
+		log:       log.With("component", "ingest"),
+		done:      make(chan struct{}),
+		seq:       cfg.LastSeq,
+		problems:  map[int64]*Problem{},
+		recent:    newRecentKeys(),
+	}
+	p.work.L, p.room.L = &p.mu, &p.mu
+	p.bursts.New = func() any { return new(burst) }
+	go p.commit() // ends when Close has been called and the queue is empty
+	return p
+}
+
+// Accept decodes m, shows its readings to the observers and queues them for the store. It returns once they are queued; r, if not
+// nil, hears when they are durable. While the queue is full it blocks, which is the back-pressure on whoever reads the socket.
+//
+// Errors: of kind telemetry.ErrInvalid when the payload is malformed, already counted for the owner; telemetry.ErrUnavailable when
+// the pipe is closed. r is not called then.
+func (p *Pipe) Accept(m Message, r Receipt) error {
+	b := p.bursts.Get().(*burst)
+	defer p.bursts.Put(b)
+	defer b.reset()
+	now := telemetry.Now()
+	if err := b.read(&m, now); err != nil {
+		p.counters.malformed.Add(1)
+		p.problem(Problem{SensorID: m.SensorID, Malformed: 1, Reason: err.Error(), At: now})
+		return err
+	}
+	m.Shed = m.Shed && r == nil
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !m.Shed {
+		p.waitForRoomLocked()
+	}
+	if p.closed {
+		return fmt.Errorf("server is stopping: %w", telemetry.ErrUnavailable)
+	}
+	first := p.seq + 1
+	shed := m.Shed && p.queue.crowded(p.cfg)
+	p.counters.accepted[m.Via].Add(int64(len(b.readings)))
+	for i := range b.readings {
+		p.takeLocked(&b.readings[i], shed)
+	}
+	if r != nil {
+		p.queue.receipts = append(p.queue.receipts, receipt{first: first, last: p.seq, r: r})
+	}
+	p.work.Signal()
+	if !p.queue.full(p.cfg) {
+		p.room.Signal() // the next in line; waking all of them at each commit would be an overload of its own
+	}
+	return nil
+}
+
+func (p *Pipe) waitForRoomLocked() {
+	if !p.closed && p.queue.full(p.cfg) {
+		p.counters.waits.Add(1)
+	}
+	for !p.closed && p.queue.full(p.cfg) {
+		p.room.Wait()
+	}
+}
+
+// takeLocked gives a reading its place, queues it and shows it to the observers.
+func (p *Pipe) takeLocked(r *telemetry.Reading, shed bool) {
+	p.seq++
+	r.Seq = p.seq
+	if shed {
+		p.counters.shed.Add(int64(p.queue.conflate(r, p.cfg)))
+	} else {
+		p.queue.push(r)
+	}
+	// One sent again is stored once by the store, which knows all keys. Here it is only kept from being shown twice.
+	if !r.Key.IsZero() && p.recent.seen(r.Key) {
+		p.counters.repeated.Add(1)
+		return
+	}
+	for _, o := range p.observers {
+		o.Observe(r)
+	}
+}
+
+// Watch adds observers, after those given to New. It is for wiring up doors that are observers themselves, before readings come.
+func (p *Pipe) Watch(observers ...Observer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.observers = append(p.observers, observers...)
+}
+
+// Refused counts, for the owner, a publish or subscription outside the sensor's own topics.
+func (p *Pipe) Refused(sensorID int64, reason string) {
+	p.counters.refused.Add(1)
+	if len(reason) > maxReasonBytes {
+		reason = strings.ToValidUTF8(reason[:maxReasonBytes], "") + "…"
+	}
+	p.problem(Problem{SensorID: sensorID, Refused: 1, Reason: reason, At: telemetry.Now()})
+}
+
+func (p *Pipe) problem(add Problem) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.addProblemLocked(add)
+}
+
+func (p *Pipe) addProblemLocked(add Problem) {
+	have := p.problems[add.SensorID]
+	if have == nil {
+		if len(p.problems) >= maxProblems || p.closed {
+			return
+		}
+		if !p.alarm {
+			p.alarm = true
+			time.AfterFunc(problemDelay, p.problemsDue)
+		}
+		p.problems[add.SensorID] = &add
+		return
+	}
+	have.Malformed += add.Malformed
+	have.Refused += add.Refused
+	if add.At >= have.At {
+		have.Reason, have.At = add.Reason, add.At
+	}
+}
+
+func (p *Pipe) problemsDue() {
+	p.mu.Lock()
+	p.alarm, p.due = false, len(p.problems) > 0
+	p.mu.Unlock()
+	p.work.Signal()
+}
+
+// Close stops accepting, commits what waits and returns when the last receipt has been told, or with ctx's error.
+func (p *Pipe) Close(ctx context.Context) error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.work.Broadcast()
+	p.room.Broadcast()
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("commit what waits: %w", ctx.Err())
+	}
+}

@@ -1,0 +1,54 @@
+package ingest
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"sensorcast/telemetry"
+	"sensorcast/telemetry/format"
+)
+
+// keyOf is what a reading is recognised by when it is sent again: its id, or else its time and data. Without either it has none:
+// two equal values a second apart are two readings.
+func keyOf(sensorID int64, p *format.Point) (k telemetry.Key) {
+	if p.ID == "" && p.Given == 0 {
+		return k
+	}
+	b := make([]byte, 0, 256)
+	b = binary.BigEndian.AppendUint64(b, uint64(sensorID))
+	if p.ID != "" {
+		b = append(b, 'i')
+		b = append(b, p.ID...)
+	} else {
+		b = append(b, 't')
+		b = binary.BigEndian.AppendUint64(b, uint64(p.Given))
+		b = append(b, p.Data...)
+	}
+	sum := sha256.Sum256(b)
+	copy(k[:], sum[:])
+	return k
+}
+
+// keepRecent is how many keys are remembered: more than every sensor of a small fleet, or one with a large window, resends at once.
+const keepRecent = 1 << 15
+
+// recentKeys remembers the newest keys in two generations: when the young one is full it becomes the old one. Membership is exact for
+// the last keepRecent keys and memory is bounded by twice that.
+type recentKeys struct{ young, old map[telemetry.Key]struct{} }
+
+func newRecentKeys() recentKeys {
+	return recentKeys{young: map[telemetry.Key]struct{}{}}
+}
+
+// seen reports whether k was there, and remembers it.
+func (s *recentKeys) seen(k telemetry.Key) bool {
+	if _, ok := s.young[k]; ok {
+		return true
+	}
+	_, was := s.old[k]
+	if len(s.young) >= keepRecent {
+		s.old, s.young = s.young, map[telemetry.Key]struct{}{}
+	}
+	s.young[k] = struct{}{}
+	return was
+}
