@@ -1,0 +1,185 @@
+// The whole way, with nothing faked: a browser, the sensorcast binary, mosquitto_pub.
+//   SENSORCAST_BIN  the binary (default ../bin/sensorcast)
+//   CHROMIUM        the browser (default /usr/bin/chromium)
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { launch, screens } from './browser.mjs';
+import { startServer } from './server.mjs';
+import { Watchdog } from './watchdog.mjs';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const binary = resolve(process.env.SENSORCAST_BIN || join(here, '../../bin/sensorcast'));
+const shots = join(here, 'shots');
+const waitMs = 20_000;
+const run = promisify(execFile);
+const watchdog = new Watchdog();
+const step = (text) => console.log(`· ${text}`);
+
+const dataDir = mkdtempSync(join(tmpdir(), 'sensorcast-e2e-'));
+mkdirSync(shots, { recursive: true });
+let server;
+let browser;
+try {
+  browser = await launch();
+  server = await startServer(binary, dataDir);
+  step(`server at ${server.addr.http}, MQTT at ${server.addr.mqtt}`);
+  const state = await journey();
+  await gallery(state);
+  watchdog.check();
+  console.log('e2e passed');
+} catch (failure) {
+  console.error(`e2e failed: ${failure.stack ?? failure}`);
+  if (watchdog.complaints.length > 0) console.error(`the pages also said:\n  ${watchdog.complaints.join('\n  ')}`);
+  if (server) console.error(`last lines of the server's log:\n${server.log.slice(-15).join('\n')}`);
+  process.exitCode = 1;
+} finally {
+  await browser?.close();
+  await server?.stop().catch((failure) => {
+    console.error(String(failure));
+    process.exitCode = 1;
+  });
+  rmSync(dataDir, { recursive: true, force: true });
+}
+
+/** One person's first minutes, then a server restart under their eyes. Returns the signed-in cookies and the serial. */
+async function journey() {
+  const context = await browser.newContext(screens.desk);
+  context.setDefaultTimeout(waitMs);
+  const page = await context.newPage();
+  await watchdog.watch(page, 'journey');
+
+  await page.goto(origin());
+  await page.getByRole('link', { name: 'Create one' }).click();
+  await page.fill('[name=username]', 'ada');
+  await page.fill('[name=email]', 'ada@example.org');
+  await page.fill('[name=password]', 'a long enough passphrase 42');
+  await page.fill('[name=first_name]', 'Ada');
+  await page.fill('[name=last_name]', 'Lovelace');
+  await page.getByRole('button', { name: 'Create account' }).click();
+  await page.getByText('No sensors yet').waitFor();
+  await live(page);
+  step('registered; signed in; the socket is live');
+
+  await page.locator('main').getByRole('link', { name: 'Add a sensor' }).click();
+  await page.fill('[name=name]', 'Greenhouse');
+  await page.fill('[name=tags]', 'garden, climate');
+  await page.getByRole('button', { name: 'Add sensor' }).click();
+  const line = await page.locator('[data-copy="Send a reading over MQTT"]').textContent();
+  await page.getByText('Waiting for its first reading').waitFor();
+  await live(page);
+  await paste(line, '{"temperature":21.5}');
+  await page.locator('[data-testid=first-reading]', { hasText: '21.5' }).waitFor();
+  step('added a sensor; its first reading arrived on the page by the paste-ready line');
+
+  await page.getByRole('link', { name: 'Open Greenhouse' }).click();
+  const serial = decodeURIComponent(new URL(page.url()).pathname.split('/').pop());
+  await publish(line, { temperature: 23.75, humidity: 41, counter: '9007199254740993' });
+  await page.locator('main [data-metric=temperature]', { hasText: /^23\.75$/ }).waitFor();
+  await page.locator('tbody tr', { hasText: '23.75' }).filter({ hasText: '9007199254740993' }).waitFor();
+  await page.locator('canvas').waitFor();
+  await page.getByRole('link', { name: 'Sensors' }).first().click();
+  const card = page.locator(`article[data-serial="${serial}"]`);
+  await card.locator('[data-metric=temperature]', { hasText: /^23\.75$/ }).waitFor();
+  await card.getByText('Online').waitFor();
+  step('detail page and card show the published value');
+
+  await page.evaluate(() => (window.notReloaded = true));
+  watchdog.restarting = true;
+  const addr = server.addr;
+  await server.stop();
+  await page.locator('[data-testid=connection]:not([data-phase=live])').waitFor();
+  await page.waitForTimeout(1500);
+  server = await startServer(binary, dataDir, addr);
+  await live(page);
+  watchdog.restarting = false;
+  await publish(line, { temperature: 24.25, humidity: 42 });
+  await card.locator('[data-metric=temperature]', { hasText: /^24\.25$/ }).waitFor();
+  if (!(await page.evaluate(() => window.notReloaded))) throw new Error('the page was reloaded');
+  step('the server restarted; the page came back by itself with the new value');
+
+  await page.reload();
+  await card.locator('[data-metric=temperature]', { hasText: /^24\.25$/ }).waitFor();
+  step('a reload stays signed in');
+
+  for (let i = 0; i < 25; i++) await publish(line, { temperature: Number((24 + Math.sin(i / 4)).toFixed(2)), humidity: 42 });
+  const cookies = await context.storageState();
+  await context.close();
+  return { cookies, serial };
+}
+
+/** Every page on both screens in both themes: nothing overflows, nothing complains, and there is a picture of each. */
+async function gallery({ cookies, serial }) {
+  // Each context rotates the refresh cookie, so the next one continues from where the last ended.
+  let storageState = cookies;
+  for (const [screen, options] of Object.entries(screens)) {
+    for (const colorScheme of ['light', 'dark']) {
+      const label = `${screen}-${colorScheme}`;
+      const context = await browser.newContext({ ...options, colorScheme, storageState });
+      context.setDefaultTimeout(waitMs);
+      const page = await context.newPage();
+      await watchdog.watch(page, label);
+      const pages = [
+        ['home', '/', page.locator('article')],
+        ['sensor', `/sensors/${encodeURIComponent(serial)}`, page.locator('canvas')],
+        ['add', '/add', page.locator('form')],
+        ['account', '/account', page.locator('form').first()],
+      ];
+      for (const [name, path, ready] of pages) {
+        await page.goto(origin() + path);
+        await ready.waitFor();
+        await live(page);
+        await shoot(page, `${label}-${name}`);
+      }
+      const theme = await page.evaluate(() => document.documentElement.dataset.theme);
+      if (theme !== colorScheme) throw new Error(`${label}: the theme is ${theme}, want ${colorScheme}`);
+      await page.goto(`${origin()}/docs`);
+      await page.locator('.opblock').first().waitFor();
+      await page.screenshot({ path: join(shots, `${label}-docs.png`) });
+      storageState = await context.storageState();
+      await context.close();
+      step(`${label}: pages look as they should`);
+    }
+  }
+  const context = await browser.newContext({ ...screens.desk, storageState });
+  const page = await context.newPage();
+  await watchdog.watch(page, 'sign out');
+  await page.goto(`${origin()}/account`);
+  await page.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await page.reload();
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await context.close();
+  step('signed out, and a reload stays signed out without asking');
+}
+
+async function shoot(page, name) {
+  // A frame for the chart, and the second hand for "… ago".
+  await page.waitForTimeout(600);
+  await page.screenshot({ path: join(shots, `${name}.png`), fullPage: true });
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  if (overflow > 0) throw new Error(`${name}: the page is ${overflow} px wider than the screen`);
+}
+
+function origin() {
+  return `http://${server.addr.http}`;
+}
+
+function live(page) {
+  return page.locator('[data-testid=connection][data-phase=live]').waitFor();
+}
+
+/** Runs the shown line in a shell exactly as a person would paste it. */
+async function paste(line, mustContain) {
+  if (!line.startsWith('mosquitto_pub ') || !line.includes(mustContain)) throw new Error(`not a paste-ready line: ${line}`);
+  await run('sh', ['-c', line], { timeout: waitMs });
+}
+
+/** The same line at QoS 1 with another payload; digits given as text go out as bare JSON numbers. */
+async function publish(line, data) {
+  const json = JSON.stringify(data).replace(/"(\d{16,})"/g, '$1');
+  await run('sh', ['-c', `${line.replace(/ -m '.*'$/, '')} -q 1 -m '${json}'`], { timeout: waitMs });
+}

@@ -1,0 +1,236 @@
+import { api, type Sensor } from './api';
+import { clock } from './clock.svelte';
+import { Fleet, type Changes, type Entry } from './fleet';
+import { parseFrame, readingOf, type Frame, type Reading } from './frame';
+import { Inbox } from './inbox';
+import { notices } from './notices.svelte';
+import { session } from './session.svelte';
+import { skew } from './skew';
+import { Socket, type Phase } from './socket';
+
+/** Registry pages of 500 loaded for local search; a larger fleet is searched on the server. */
+const maxPages = 20;
+/** Away longer than this, a fresh snapshot is cheaper than the replay of everything missed. */
+const resumeMs = 60_000;
+/** Cards are redrawn at most this often: faster cannot be read, and painting costs far more than applying. */
+const redrawMs = 200;
+const sparkHistory = 40;
+const sparkFetches = 4;
+
+/** A number that lives in the page's reactivity: reading it subscribes, bumping it redraws the readers. */
+class Signal {
+  #seen = $state.raw({});
+  bump(): void {
+    // Written without being read: an effect that bumps must not become a reader of what it bumps.
+    this.#seen = {};
+  }
+  follow(): void {
+    void this.#seen;
+  }
+}
+
+/** The live fleet of the signed-in person: one socket, one set of entries, redrawn per sensor. */
+class Live {
+  phase = $state.raw<Phase>({ name: 'idle' });
+  /** False until the first snapshot or registry page is here: neither "empty" nor "loaded" yet. */
+  loaded = $state(false);
+  /** The registry is larger than what was loaded; search must ask the server. */
+  partial = $state(false);
+
+  readonly #fleet = new Fleet();
+  readonly #membership = new Signal();
+  readonly #signals = new Map<string, Signal>();
+  readonly #listeners = new Map<string, Set<(readings: Reading[]) => void>>();
+  readonly #inbox = new Inbox<Frame>((frames) => this.#apply(frames));
+  readonly #seeded = new Set<string>();
+  readonly #seedQueue: string[] = [];
+  #seeding = 0;
+  #lastFrameAt = 0;
+  readonly #dirty = new Set<string>();
+  #redrawnAt = 0;
+  #redrawTimer: ReturnType<typeof setTimeout> | undefined;
+  #loading = false;
+
+  readonly #socket = new Socket({
+    ticket: async () => (await api.ticket()).url + this.#since(),
+    open: (path) => new WebSocket((location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + path),
+    onMessage: (text) => this.#receive(text),
+    onPhase: (phase) => (this.phase = phase),
+    renewAuthority: () => api.refresh(),
+    onAccessChange: () => {
+      this.#fleet.cursor = null;
+      void this.reload();
+    },
+    isOnline: () => navigator.onLine,
+  });
+
+  constructor() {
+    addEventListener('online', () => this.#socket.renew());
+    addEventListener('offline', () => this.#socket.lostNetwork());
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible') this.#socket.retry();
+    });
+    clock.onWake(() => this.#socket.renew());
+  }
+
+  start(): void {
+    this.#socket.start();
+    void this.reload();
+  }
+
+  stop(): void {
+    this.#socket.stop();
+    this.#inbox.flush();
+    this.#fleet.entries.clear();
+    this.#fleet.cursor = null;
+    this.#signals.clear();
+    this.#seeded.clear();
+    this.#seedQueue.length = 0;
+    this.loaded = false;
+    this.#membership.bump();
+  }
+
+  retry(): void {
+    this.#socket.retry();
+  }
+
+  /** All entries; a reader is redrawn when sensors appear, vanish or are renamed, not when they report. */
+  all(): Entry[] {
+    this.#membership.follow();
+    return [...this.#fleet.entries.values()];
+  }
+
+  /** One entry; a reader is redrawn with each batch that touches it. */
+  one(serial: string): Entry | undefined {
+    this.#membership.follow();
+    this.#signal(serial).follow();
+    return this.#fleet.entries.get(serial);
+  }
+
+  /** Every reading of one sensor, in batches, until the returned function is called. */
+  listen(serial: string, hear: (readings: Reading[]) => void): () => void {
+    const hearers = this.#listeners.get(serial) ?? new Set();
+    this.#listeners.set(serial, hearers.add(hear));
+    return () => {
+      hearers.delete(hear);
+      if (hearers.size === 0) this.#listeners.delete(serial);
+    };
+  }
+
+  enrol(sensor: Sensor): void {
+    this.#fleet.enrol(sensor);
+    this.#signal(sensor.serial_no).bump();
+    this.#membership.bump();
+  }
+
+  /** A sensor just added is in no ticket issued before it, so the socket is opened anew. */
+  added(sensor: Sensor): void {
+    this.enrol(sensor);
+    this.#socket.renew();
+  }
+
+  remove(serial: string): void {
+    this.#fleet.remove(serial);
+    this.#membership.bump();
+  }
+
+  async reload(): Promise<void> {
+    if (this.#loading) return;
+    this.#loading = true;
+    try {
+      let cursor: string | undefined;
+      for (let page = 0; page < maxPages; page++) {
+        const { items, next } = await api.sensors({ limit: 500, cursor });
+        items.forEach((sensor) => this.#fleet.enrol(sensor));
+        this.loaded = true;
+        this.#membership.bump();
+        cursor = next ?? undefined;
+        if (!cursor) break;
+      }
+      this.partial = cursor !== undefined;
+    } catch {
+      // The socket's own retry leads to a hello, which brings us back here while strangers remain.
+    } finally {
+      this.#loading = false;
+    }
+  }
+
+  async search(q: string): Promise<void> {
+    const { items } = await api.sensors({ q, limit: 500 }).catch(() => ({ items: [] }));
+    items.forEach((sensor) => this.#fleet.enrol(sensor));
+    this.#membership.bump();
+  }
+
+  /** Fills a visible card's sparkline from history, once, a few requests at a time. */
+  seed(serial: string): void {
+    if (this.#seeded.has(serial)) return;
+    this.#seeded.add(serial);
+    this.#seedQueue.push(serial);
+    void this.#seedNext();
+  }
+
+  async #seedNext(): Promise<void> {
+    const serial = this.#seeding < sparkFetches ? this.#seedQueue.shift() : undefined;
+    if (serial === undefined) return;
+    this.#seeding++;
+    const { items } = await api.readings(serial, sparkHistory).catch(() => ({ items: [] }));
+    this.#seeding--;
+    this.#fleet.seed(serial, items.map(readingOf).filter((reading) => reading !== undefined));
+    this.#signal(serial).bump();
+    void this.#seedNext();
+  }
+
+  #since(): string {
+    const cursor = this.#fleet.cursor;
+    if (!cursor || cursor.epoch === '' || Date.now() - this.#lastFrameAt > resumeMs) return '';
+    return `&epoch=${encodeURIComponent(cursor.epoch)}&since=${cursor.seq}`;
+  }
+
+  #receive(text: string): void {
+    const frame = parseFrame(text);
+    if (!frame) return;
+    this.#lastFrameAt = Date.now();
+    if (frame.type === 'reading') skew.frame(frame.reading.receivedAt, this.#lastFrameAt);
+    this.#inbox.put(frame);
+  }
+
+  #apply(frames: Frame[]): void {
+    // Sign-out empties the page; frames still on their way must not fill it again.
+    if (session.state !== 'in') return;
+    const changes: Changes = this.#fleet.apply(frames);
+    if (changes.membership) {
+      this.loaded = true;
+      this.#membership.bump();
+    }
+    for (const serial of changes.serials) if (this.#signals.has(serial)) this.#dirty.add(serial);
+    this.#redrawSoon();
+    for (const [serial, readings] of changes.readings) {
+      this.#listeners.get(serial)?.forEach((hear) => hear(readings));
+    }
+    changes.alerts.slice(-3).forEach((alert) => notices.alert(alert));
+    if (changes.strangers) void this.reload();
+  }
+
+  /** At once after a quiet spell, else when the pace allows. */
+  #redrawSoon(): void {
+    if (this.#redrawTimer !== undefined || this.#dirty.size === 0) return;
+    const wait = this.#redrawnAt + redrawMs - performance.now();
+    if (wait <= 0) this.#redraw();
+    else this.#redrawTimer = setTimeout(() => this.#redraw(), wait);
+  }
+
+  #redraw(): void {
+    this.#redrawTimer = undefined;
+    this.#redrawnAt = performance.now();
+    for (const serial of this.#dirty) this.#signals.get(serial)?.bump();
+    this.#dirty.clear();
+  }
+
+  #signal(serial: string): Signal {
+    let signal = this.#signals.get(serial);
+    if (!signal) this.#signals.set(serial, (signal = new Signal()));
+    return signal;
+  }
+}
+
+export const live = new Live();
