@@ -1,0 +1,224 @@
+package authtest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"sensorcast/auth"
+	"sensorcast/telemetry"
+)
+
+// Store is what a store does for package auth.
+type Store interface {
+	auth.Accounts
+	auth.Sessions
+}
+
+// Memory is a Store that forgets with the process. Safe for concurrent use.
+type Memory struct {
+	mu       sync.Mutex
+	lastID   int64               // guarded by mu, as all below
+	users    map[int64]auth.User // by id
+	sessions map[string]*session
+	tokens   map[string]*token // by hash
+	fail     error
+}
+
+type session struct {
+	auth.Session
+	endedAt telemetry.Millis
+}
+
+// token is a refresh token as its session knows it.
+type token struct {
+	session    *session
+	parent     *token // nil: the login's first
+	spent      bool
+	childSpent bool
+	graceUntil telemetry.Millis
+}
+
+// NewMemory returns an empty store.
+func NewMemory() *Memory {
+	return &Memory{users: make(map[int64]auth.User), sessions: make(map[string]*session), tokens: make(map[string]*token)}
+}
+
+// Fail makes every method answer err from now on, until Fail(nil).
+func (m *Memory) Fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = err
+}
+
+// CreateUser implements auth.Accounts.
+func (m *Memory) CreateUser(_ context.Context, u *auth.User) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
+	for _, o := range m.users {
+		if strings.EqualFold(o.Username, u.Username) {
+			return telemetry.Conflict("username", "is taken")
+		}
+		if strings.EqualFold(o.Email, u.Email) {
+			return telemetry.Conflict("email", "is taken")
+		}
+	}
+	if len(m.users) == 0 {
+		u.Role = auth.RoleAdmin
+	}
+	m.lastID++
+	u.ID = m.lastID
+	m.users[u.ID] = *u
+	return nil
+}
+
+// UserByLogin implements auth.Accounts.
+func (m *Memory) UserByLogin(_ context.Context, login string) (auth.User, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, u := range m.users {
+		if strings.EqualFold(u.Username, login) || strings.EqualFold(u.Email, login) {
+			return u, m.fail
+		}
+	}
+	return auth.User{}, m.missing("account")
+}
+
+// UserByID implements auth.Accounts.
+func (m *Memory) UserByID(_ context.Context, id int64) (auth.User, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if u, ok := m.users[id]; ok {
+		return u, m.fail
+	}
+	return auth.User{}, m.missing("account")
+}
+
+func (m *Memory) missing(what string) error {
+	if m.fail != nil {
+		return m.fail
+	}
+	return fmt.Errorf("no such %s: %w", what, telemetry.ErrNotFound)
+}
+
+// UpdateUser implements auth.Accounts.
+func (m *Memory) UpdateUser(_ context.Context, u auth.User) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old, ok := m.users[u.ID]
+	if !ok || m.fail != nil {
+		return m.missing("account")
+	}
+	for _, o := range m.users {
+		if o.ID != u.ID && strings.EqualFold(o.Email, u.Email) {
+			return telemetry.Conflict("email", "is taken")
+		}
+	}
+	u.UID, u.Username, u.CreatedAt = old.UID, old.Username, old.CreatedAt
+	m.users[u.ID] = u
+	return nil
+}
+
+// DeleteUser implements auth.Accounts.
+func (m *Memory) DeleteUser(_ context.Context, id int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.users[id]; !ok || m.fail != nil {
+		return m.missing("account")
+	}
+	delete(m.users, id)
+	for hash, t := range m.tokens {
+		if t.session.UserID == id {
+			delete(m.tokens, hash)
+		}
+	}
+	return nil
+}
+
+// CountUsers implements auth.Accounts.
+func (m *Memory) CountUsers(context.Context) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.users), m.fail
+}
+
+// CreateSession implements auth.Sessions.
+func (m *Memory) CreateSession(_ context.Context, s auth.Session, refreshHash []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
+	m.sessions[s.ID] = &session{Session: s}
+	m.tokens[string(refreshHash)] = &token{session: m.sessions[s.ID]}
+	return nil
+}
+
+// RotateRefresh implements auth.Sessions.
+func (m *Memory) RotateRefresh(_ context.Context, old, next []byte, now, graceUntil telemetry.Millis) (auth.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return auth.Session{}, m.fail
+	}
+	t, ok := m.tokens[string(old)]
+	if !ok || t.session.endedAt != 0 || now >= t.session.ExpiresAt {
+		return auth.Session{}, fmt.Errorf("no such refresh token: %w", telemetry.ErrUnauthenticated)
+	}
+	switch {
+	case !t.spent:
+		t.spent, t.graceUntil = true, graceUntil
+		if t.parent != nil {
+			t.parent.childSpent = true
+		}
+	case now >= t.graceUntil || t.childSpent:
+		t.session.endedAt = now
+		return t.session.Session, auth.ErrReused
+	}
+	m.tokens[string(next)] = &token{session: t.session, parent: t}
+	return t.session.Session, nil
+}
+
+// EndSession implements auth.Sessions.
+func (m *Memory) EndSession(_ context.Context, id string, at telemetry.Millis) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s, ok := m.sessions[id]; ok && s.endedAt == 0 && m.fail == nil {
+		s.endedAt = at
+	}
+	return m.fail
+}
+
+// EndSessions implements auth.Sessions.
+func (m *Memory) EndSessions(_ context.Context, userID int64, except string, at telemetry.Millis) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return nil, m.fail
+	}
+	var ended []string
+	for id, s := range m.sessions {
+		if s.UserID == userID && id != except && s.endedAt == 0 {
+			s.endedAt = at
+			ended = append(ended, id)
+		}
+	}
+	return ended, nil
+}
+
+// EndedSince implements auth.Sessions.
+func (m *Memory) EndedSince(_ context.Context, since telemetry.Millis) (map[string]telemetry.Millis, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ended := make(map[string]telemetry.Millis)
+	for id, s := range m.sessions {
+		if s.endedAt != 0 && s.endedAt >= since {
+			ended[id] = s.endedAt
+		}
+	}
+	return ended, m.fail
+}

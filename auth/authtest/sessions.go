@@ -1,0 +1,193 @@
+package authtest
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"sensorcast/auth"
+	"sensorcast/telemetry"
+)
+
+// Refresh tokens are named by words here; the store only sees hashes.
+func hashOf(name string) []byte {
+	sum := sha256.Sum256([]byte(name))
+	return sum[:]
+}
+
+// mustOpen opens a session whose id and first refresh token are called name.
+func mustOpen(t *testing.T, s Store, userID int64, name string) auth.Session {
+	t.Helper()
+	session := auth.Session{ID: name, UserID: userID, CreatedAt: start, ExpiresAt: expiry}
+	if err := s.CreateSession(t.Context(), session, hashOf(name)); err != nil {
+		t.Fatalf("CreateSession(%s): got %v, want nil", name, err)
+	}
+	return session
+}
+
+func rotate(t *testing.T, s Store, old, next string, after telemetry.Millis) (auth.Session, error) {
+	t.Helper()
+	return s.RotateRefresh(t.Context(), hashOf(old), hashOf(next), start+after, start+after+grace)
+}
+
+func mustRotate(t *testing.T, s Store, old, next string, after telemetry.Millis) auth.Session {
+	t.Helper()
+	session, err := rotate(t, s, old, next, after)
+	if err != nil {
+		t.Fatalf("RotateRefresh(%s → %s) at +%d ms: got %v, want nil", old, next, after, err)
+	}
+	return session
+}
+
+// wantRefused expects the token to be unknown or over, which is not reuse.
+func wantRefused(t *testing.T, s Store, old string, after telemetry.Millis) {
+	t.Helper()
+	if _, err := rotate(t, s, old, old+"-never", after); !errors.Is(err, telemetry.ErrUnauthenticated) || errors.Is(err, auth.ErrReused) {
+		t.Errorf("RotateRefresh(%s) at +%d ms: got %v, want ErrUnauthenticated but not ErrReused", old, after, err)
+	}
+}
+
+// wantReused expects the token to end its session, with every token of it, at that instant.
+func wantReused(t *testing.T, s Store, old string, after telemetry.Millis, session auth.Session, family ...string) {
+	t.Helper()
+	got, err := rotate(t, s, old, old+"-never", after)
+	if !errors.Is(err, auth.ErrReused) || got != session {
+		t.Errorf("RotateRefresh(%s) at +%d ms: got %+v, %v, want %+v, ErrReused", old, after, got, err, session)
+	}
+	for _, name := range append(family, old, old+"-never") {
+		wantRefused(t, s, name, after)
+	}
+	if ended, err := s.EndedSince(t.Context(), start); err != nil || ended[session.ID] != start+after {
+		t.Errorf("EndedSince after reuse: got %v, %v, want %s at %d", ended, err, session.ID, start+after)
+	}
+}
+
+func openOne(t *testing.T, s Store) auth.Session {
+	t.Helper()
+	return mustOpen(t, s, mustCreate(t, s, "ada").ID, "a")
+}
+
+func refreshRotates(t *testing.T, s Store) {
+	session := openOne(t, s)
+	old := "a"
+	for i := range 5 {
+		next := fmt.Sprintf("a%d", i)
+		if got := mustRotate(t, s, old, next, telemetry.Millis(i+1)*60*second); got != session {
+			t.Errorf("RotateRefresh: got %+v, want %+v", got, session)
+		}
+		old = next
+	}
+}
+
+func refreshOfUnknownOrOver(t *testing.T, s Store) {
+	openOne(t, s)
+	wantRefused(t, s, "unknown", second)
+	wantRefused(t, s, "a", expiry-start)
+	mustRotate(t, s, "a", "b", expiry-start-1)
+}
+
+func lostReplyMayBeRepeated(t *testing.T, s Store) {
+	session := openOne(t, s)
+	mustRotate(t, s, "a", "b", 0) // b never arrives
+	mustRotate(t, s, "a", "b2", grace-1)
+	mustRotate(t, s, "b2", "c", 60*second)
+	wantReused(t, s, "a", 61*second, session, "b", "b2", "c")
+}
+
+func graceIsNotProlonged(t *testing.T, s Store) {
+	session := openOne(t, s)
+	mustRotate(t, s, "a", "b", 0)
+	mustRotate(t, s, "a", "b2", 9*second)
+	wantReused(t, s, "a", grace, session, "b", "b2")
+}
+
+func siblingsBothGoOn(t *testing.T, s Store) {
+	session := openOne(t, s)
+	mustRotate(t, s, "a", "left", 0)
+	mustRotate(t, s, "a", "right", second)
+	mustRotate(t, s, "left", "left2", 60*second)
+	mustRotate(t, s, "right", "right2", 61*second)
+	mustRotate(t, s, "right", "right3", 62*second)
+	mustRotate(t, s, "left2", "left3", 120*second)
+	wantReused(t, s, "right", 121*second, session, "left3", "right2", "right3")
+}
+
+func reuseAfterGrace(t *testing.T, s Store) {
+	session := openOne(t, s)
+	mustRotate(t, s, "a", "b", 0)
+	wantReused(t, s, "a", grace, session, "b")
+}
+
+func reuseOfGrandparent(t *testing.T, s Store) {
+	session := openOne(t, s)
+	mustRotate(t, s, "a", "b", 0)
+	mustRotate(t, s, "b", "c", second)
+	wantReused(t, s, "a", 2*second, session, "b", "c")
+}
+
+func concurrentRefreshes(t *testing.T, s Store) {
+	session := openOne(t, s)
+	const tabs = 16
+	var wg sync.WaitGroup
+	for i := range tabs {
+		wg.Go(func() {
+			if got, err := rotate(t, s, "a", fmt.Sprint("tab", i), second); err != nil || got != session {
+				t.Errorf("RotateRefresh in tab %d: got %+v, %v, want %+v", i, got, err, session)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range tabs {
+		mustRotate(t, s, fmt.Sprint("tab", i), fmt.Sprint("next", i), 60*second)
+	}
+}
+
+func endedSessionStaysEnded(t *testing.T, s Store) {
+	session := openOne(t, s)
+	for _, at := range []telemetry.Millis{start + second, start + 2*second} {
+		if err := s.EndSession(t.Context(), session.ID, at); err != nil {
+			t.Errorf("EndSession: got %v, want nil", err)
+		}
+	}
+	if err := s.EndSession(t.Context(), "unknown", start); err != nil {
+		t.Errorf("EndSession of an unknown session: got %v, want nil", err)
+	}
+	wantRefused(t, s, "a", 3*second)
+	for since, want := range map[telemetry.Millis]int{start: 1, start + second: 1, start + second + 1: 0} {
+		ended, err := s.EndedSince(t.Context(), since)
+		if err != nil || len(ended) != want || want == 1 && ended[session.ID] != start+second {
+			t.Errorf("EndedSince(%d): got %v, %v, want %d, ended at %d", since, ended, err, want, start+second)
+		}
+	}
+}
+
+func endSessionsSpares(t *testing.T, s Store) {
+	ada, bob := mustCreate(t, s, "ada"), mustCreate(t, s, "bob")
+	for _, name := range []string{"a1", "a2", "a3", "over"} {
+		mustOpen(t, s, ada.ID, name)
+	}
+	mustOpen(t, s, bob.ID, "b1")
+	if err := s.EndSession(t.Context(), "over", start); err != nil {
+		t.Fatalf("EndSession: got %v, want nil", err)
+	}
+	for _, step := range []struct {
+		except string
+		want   []string
+	}{{"a2", []string{"a1", "a3"}}, {"", []string{"a2"}}, {"", nil}} {
+		got, err := s.EndSessions(t.Context(), ada.ID, step.except, start+second)
+		slices.Sort(got)
+		if err != nil || !slices.Equal(got, step.want) {
+			t.Errorf("EndSessions(except %q): got %v, %v, want %v", step.except, got, err, step.want)
+		}
+		if step.except != "" {
+			mustRotate(t, s, "a2", "a2b", second)
+		}
+	}
+	for _, name := range []string{"a1", "a2b", "a3", "over"} {
+		wantRefused(t, s, name, 2*second)
+	}
+	mustRotate(t, s, "b1", "b2", 2*second)
+}

@@ -1,0 +1,54 @@
+package auth
+
+import "sync"
+
+// ChangeKind says what happened to somebody's authority.
+type ChangeKind uint8
+
+// The kinds of change, with the fields that are set.
+const (
+	SensorAdded   ChangeKind = iota + 1 // Serial, SensorID, UserID (the owner)
+	SensorRemoved                       // Serial, SensorID, UserID
+	SecretRotated                       // Serial, SensorID, UserID; connections that proved an old secret end
+	SessionEnded                        // UserID, SessionID; what that session opened ends
+	UserEnded                           // UserID: every socket and MQTT session of the account ends; with SessionID set: all but that session's
+)
+
+// Change tells open connections that authority has changed. The change is already in force where Directory and Service look: who is
+// asked after it decides by the new state, so a connection being opened at this moment is caught by Service.Live after it registered.
+type Change struct {
+	Kind      ChangeKind
+	Serial    string
+	SensorID  int64
+	UserID    int64
+	SessionID string
+}
+
+// Watcher learns of changes.
+type Watcher interface {
+	// AuthorityChanged is called once for each change, from the goroutine that made it. It returns fast; connections close within a second.
+	AuthorityChanged(c Change)
+}
+
+// Changes hands every Change to every Watcher. The zero value is ready; it is safe for concurrent use.
+type Changes struct {
+	mu       sync.Mutex
+	watchers []Watcher // guarded by mu; only ever appended to, so a copied header may be read without it
+}
+
+// Watch adds w for good. It is called while the program is wired up.
+func (c *Changes) Watch(w Watcher) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watchers = append(c.watchers, w)
+}
+
+// Notify calls every watcher in the order they were added, holding no lock.
+func (c *Changes) Notify(ch Change) {
+	c.mu.Lock()
+	watchers := c.watchers
+	c.mu.Unlock()
+	for _, w := range watchers {
+		w.AuthorityChanged(ch)
+	}
+}

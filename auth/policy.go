@@ -1,0 +1,90 @@
+package auth
+
+import (
+	"strings"
+
+	"sensorcast/telemetry"
+)
+
+// Action is what a principal wants to do with a sensor.
+type Action uint8
+
+// The actions.
+const (
+	View    Action = iota + 1 // see it, its readings, state, commands and alerts
+	Publish                   // send readings in its name
+	Manage                    // change, delete or command it, rotate its secret
+)
+
+// Allowed is the policy; every other decision about sensors is grammar around it. A person views and manages what they own, and an
+// admin no more than that: admins administer accounts. A sensor views and publishes as itself. Nobody else may do anything.
+func Allowed(p Principal, a Action, dev Device) bool {
+	switch p.Kind {
+	case Person:
+		return (a == View || a == Manage) && p.UserID != 0 && p.UserID == dev.OwnerID
+	case Sensor:
+		return (a == View || a == Publish) && p.SensorID != 0 && p.SensorID == dev.SensorID && p.Serial == dev.Serial
+	}
+	return false
+}
+
+// Can asks the policy about the sensor of that serial; about an unknown one the answer is no. It allocates nothing.
+func (d *Directory) Can(p Principal, a Action, serial string) bool {
+	dev, ok := d.Lookup(serial)
+	return ok && Allowed(p, a, dev)
+}
+
+// MayPublish reports whether p may send a message to t: a sensor to its own telemetry and command replies, and to its own lwt, which the broker
+// takes as a will only. What the server publishes (status, commands, alerts) nobody else may.
+func (d *Directory) MayPublish(p Principal, t telemetry.Topic) bool {
+	switch t.Channel {
+	case telemetry.ChannelTelemetry, telemetry.ChannelWill, telemetry.ChannelCommandReply:
+		return d.Can(p, Publish, t.Serial)
+	}
+	return false
+}
+
+// MayReceive reports whether a message on the topic may be delivered to p now. It is asked for every delivery, so what a wildcard matched is
+// narrowed to what p may view at that moment. It allocates nothing for a topic of the grammar.
+func (d *Directory) MayReceive(p Principal, topic string) bool {
+	if strings.HasPrefix(topic, "$") {
+		return mayReadSystem(p, topic)
+	}
+	t := telemetry.ParseTopic(topic)
+	if t.Channel == telemetry.ChannelNone || t.Channel == telemetry.ChannelAlerts && p.Kind != Person {
+		return false // alerts are the owner's, also those about the sensor that asks
+	}
+	return d.Can(p, View, t.Serial)
+}
+
+// MaySubscribe reports whether p may hold the subscription, given the raw filter with its $share prefix. A filter that names a serial is granted
+// when p may view it; a person's other wildcards are granted too, because MayReceive narrows them. A sensor's filter must begin with its
+// own sensors/{serial}, by equality. Ill-formed filters are refused, and $SYS to all but admins.
+func (d *Directory) MaySubscribe(p Principal, filter string) bool {
+	if p.Kind == Anonymous {
+		return false
+	}
+	filter, ok := withoutShare(filter)
+	if !ok || !validFilter(filter) {
+		return false
+	}
+	if strings.HasPrefix(filter, "$") {
+		return mayReadSystem(p, filter)
+	}
+	if !strings.ContainsAny(filter, "+#") {
+		return d.MayReceive(p, filter)
+	}
+	serial, named := namedSerial(filter)
+	if !named {
+		return p.Kind == Person
+	}
+	if p.Kind == Sensor && !strings.HasPrefix(filter, "sensors/") {
+		return false
+	}
+	return d.Can(p, View, serial)
+}
+
+// mayReadSystem answers for topics and filters that begin with $. Only $SYS is anybody's, and it tells about all accounts.
+func mayReadSystem(p Principal, topic string) bool {
+	return p.Kind == Person && p.Role == RoleAdmin && (topic == "$SYS" || strings.HasPrefix(topic, "$SYS/"))
+}

@@ -1,0 +1,152 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+
+	"sensorcast/telemetry"
+)
+
+// Me returns the account of a person. telemetry.ErrNotFound once it is deleted; telemetry.ErrForbidden for who is no person.
+func (s *Service) Me(ctx context.Context, p Principal) (User, error) {
+	if p.Kind != Person {
+		return User{}, errNoPerson
+	}
+	u, err := s.accounts.UserByID(ctx, p.UserID)
+	if err != nil {
+		return User{}, fmt.Errorf("find account: %w", err)
+	}
+	return u, nil
+}
+
+var errNoPerson = fmt.Errorf("only people have an account: %w", telemetry.ErrForbidden)
+
+// UpdateProfile changes the given fields of p's account and returns it. telemetry.ErrInvalid with every wrong field; telemetry.ErrConflict
+// for an e-mail address that is taken.
+func (s *Service) UpdateProfile(ctx context.Context, p Principal, first, last, email *string) (User, error) {
+	var mistakes []error
+	for _, f := range []struct {
+		value *string
+		check func(string) error
+	}{
+		{first, func(v string) error { return checkName("first_name", v) }},
+		{last, func(v string) error { return checkName("last_name", v) }},
+		{email, checkEmail},
+	} {
+		if f.value != nil {
+			mistakes = append(mistakes, f.check(*f.value))
+		}
+	}
+	if err := join(mistakes...); err != nil {
+		return User{}, err
+	}
+	return s.edit(ctx, p, func(u *User) error {
+		set(&u.FirstName, first)
+		set(&u.LastName, last)
+		set(&u.Email, email)
+		return nil
+	})
+}
+
+// set overwrites field when there is a value.
+func set[T any](field, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+// edit reads, changes and writes p's account in one turn.
+func (s *Service) edit(ctx context.Context, p Principal, change func(u *User) error) (User, error) {
+	var u User
+	err := s.exclusively(ctx, func() (err error) {
+		if u, err = s.Me(ctx, p); err != nil {
+			return err
+		}
+		if err := change(&u); err != nil {
+			return err
+		}
+		u.UpdatedAt = telemetry.Now()
+		if err := s.accounts.UpdateUser(ctx, u); err != nil {
+			return fmt.Errorf("update account: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return User{}, err
+	}
+	return u, nil
+}
+
+// ChangePassword sets a new password and ends everything p's account has open but p's own session. telemetry.ErrInvalid names current_password or
+// new_password; wrong guesses are throttled like failed logins. An error that begins with "password changed" means that the store failed after
+// that: other sessions may still be refreshed until LogoutAll.
+func (s *Service) ChangePassword(ctx context.Context, p Principal, current, next string) error {
+	u, err := s.confirm(ctx, p, "current_password", current)
+	if err != nil {
+		return err
+	}
+	if err := checkPassword("new_password", next, u.Username, u.Email); err != nil {
+		return err
+	}
+	hash, err := s.hasher.hash(ctx, next)
+	if err != nil {
+		return err
+	}
+	proven := u.PasswordHash
+	_, err = s.edit(ctx, p, func(u *User) error {
+		if u.PasswordHash != proven {
+			return telemetry.Invalid("current_password", "was changed a moment ago")
+		}
+		u.PasswordHash = hash
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.log.Info("password changed", "user", p.UserID)
+	if err := s.endSessions(context.WithoutCancel(ctx), p.UserID, p.SessionID); err != nil {
+		return fmt.Errorf("password changed: %w", err)
+	}
+	return nil
+}
+
+// confirm checks that whoever uses p's session knows the password too; field is what the client calls it.
+func (s *Service) confirm(ctx context.Context, p Principal, field, password string) (User, error) {
+	u, err := s.Me(ctx, p)
+	if err != nil {
+		return User{}, err
+	}
+	match, err := s.verify(ctx, guess{name: nameKey(u.Username)}, password, u.PasswordHash)
+	if err != nil {
+		return User{}, err
+	}
+	if !match {
+		return User{}, telemetry.Invalid(field, "is wrong")
+	}
+	return u, nil
+}
+
+// DeleteAccount deletes p's account with its sensors and their history, and closes everything it has open. telemetry.ErrInvalid names password
+// when it is wrong; guesses are throttled like failed logins.
+func (s *Service) DeleteAccount(ctx context.Context, p Principal, password string) error {
+	if _, err := s.confirm(ctx, p, "password", password); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // half a deletion is worse than one whose reply nobody reads
+	// Before the account, because afterwards there is nobody to list the sessions of.
+	if err := s.endSessions(ctx, p.UserID, ""); err != nil {
+		return err
+	}
+	err := s.exclusively(ctx, func() error { return s.accounts.DeleteUser(ctx, p.UserID) })
+	if err != nil {
+		return fmt.Errorf("delete account: %w", err)
+	}
+	for _, dev := range s.dir.removeOwner(p.UserID) {
+		s.changes.Notify(Change{Kind: SensorRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: dev.OwnerID})
+	}
+	// Once more, for what a login in between has opened.
+	s.revoked.endUserForever(p.UserID)
+	s.changes.Notify(Change{Kind: UserEnded, UserID: p.UserID})
+	s.log.Info("account deleted", "user", p.UserID)
+	return nil
+}

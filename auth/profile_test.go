@@ -1,0 +1,213 @@
+package auth_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"sensorcast/auth"
+	"sensorcast/auth/authtest"
+	"sensorcast/telemetry"
+)
+
+const newPassword = "another-otter-cherry-43"
+
+func TestChangePassword_EndsTheOtherSessions(t *testing.T) {
+	f := authtest.New(t, auth.Config{})
+	mine := mustRegister(t, f, "ada")
+	theirs, err := f.Service.Login(t.Context(), "ada", password, afar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overMQTT, err := f.Service.Password(t.Context(), "ada", password, afar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := mustPrincipal(t, f, mine)
+	changes := watch(f)
+	if err := f.Service.ChangePassword(t.Context(), p, password, newPassword); err != nil {
+		t.Fatalf("ChangePassword: got %v, want nil", err)
+	}
+	if got := changes.take(); !slices.Equal(got, []auth.Change{{Kind: auth.UserEnded, UserID: p.UserID, SessionID: p.SessionID}}) {
+		t.Errorf("changes: got %+v, want UserEnded but for %s", got, p.SessionID)
+	}
+	wantOver(t, f, theirs)
+	if f.Service.Live(overMQTT) {
+		t.Error("MQTT login with the old password: got live, want dead")
+	}
+	mustRefresh(t, f, mine.RefreshToken)
+	if _, err := f.Service.Login(t.Context(), "ada", password, afar); !errors.Is(err, telemetry.ErrUnauthenticated) {
+		t.Errorf("old password: got %v, want ErrUnauthenticated", err)
+	}
+	if _, err := f.Service.Login(t.Context(), "ada", newPassword, afar); err != nil {
+		t.Errorf("new password: got %v, want nil", err)
+	}
+}
+
+func TestChangePassword_Refuses(t *testing.T) {
+	f := authtest.New(t, auth.Config{LoginFailuresPerMinute: 3})
+	p := mustPrincipal(t, f, mustRegister(t, f, "ada"))
+	for _, c := range []struct {
+		current, next, field string
+	}{
+		{password, "short", "new_password"}, {password, "password123", "new_password"}, {password, "ada@example.org", "new_password"},
+		{"wrong-password", newPassword, "current_password"}, {"", newPassword, "current_password"}, {strings.Repeat("x", 1000), newPassword, "current_password"},
+	} {
+		err := f.Service.ChangePassword(t.Context(), p, c.current, c.next)
+		if fe, ok := errors.AsType[*telemetry.FieldError](err); !ok || fe.Field != c.field || !errors.Is(err, telemetry.ErrInvalid) {
+			t.Errorf("%.10q → %.10q: got %v, want ErrInvalid that names %s", c.current, c.next, err, c.field)
+		}
+	}
+	if err := f.Service.ChangePassword(t.Context(), p, password, newPassword); !errors.Is(err, telemetry.ErrTooMany) {
+		t.Errorf("after three wrong guesses: got %v, want ErrTooMany", err)
+	}
+	if err := f.Service.ChangePassword(t.Context(), sensor, password, newPassword); !errors.Is(err, telemetry.ErrForbidden) {
+		t.Errorf("by a sensor: got %v, want ErrForbidden", err)
+	}
+}
+
+// TestAccount_ChangesDoNotOverwriteEachOther: a profile edit that read the account before a password change must not write the old hash back.
+func TestAccount_ChangesDoNotOverwriteEachOther(t *testing.T) {
+	f := authtest.New(t, auth.Config{})
+	p := mustPrincipal(t, f, mustRegister(t, f, "ada"))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := f.Service.ChangePassword(t.Context(), p, password, newPassword); err != nil {
+			t.Errorf("ChangePassword: got %v, want nil", err)
+		}
+	})
+	for i := range 400 {
+		wg.Go(func() {
+			if _, err := f.Service.UpdateProfile(t.Context(), p, new(fmt.Sprint("A", i)), nil, nil); err != nil {
+				t.Errorf("UpdateProfile: got %v, want nil", err)
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := f.Service.Login(t.Context(), "ada", newPassword, afar); err != nil {
+		t.Errorf("new password after 400 profile edits: got %v, want nil", err)
+	}
+}
+
+func TestUpdateProfile_ChangesWhatIsGiven(t *testing.T) {
+	f := authtest.New(t, auth.Config{})
+	p := mustPrincipal(t, f, mustRegister(t, f, "ada"))
+	mustRegister(t, f, "bob")
+	u, err := f.Service.UpdateProfile(t.Context(), p, new("Ada"), nil, new("ada@new.example.org"))
+	if err != nil || u.FirstName != "Ada" || u.LastName != "" || u.Email != "ada@new.example.org" {
+		t.Errorf("UpdateProfile: got %#v, %v", u, err)
+	}
+	if me, err := f.Service.Me(t.Context(), p); err != nil || me != u {
+		t.Errorf("Me: got %+v, %v, want %+v", me, err, u)
+	}
+	if _, err := f.Service.UpdateProfile(t.Context(), p, nil, nil, new("BOB@example.org")); !errors.Is(err, telemetry.ErrConflict) {
+		t.Errorf("taken e-mail: got %v, want ErrConflict", err)
+	}
+	_, err = f.Service.UpdateProfile(t.Context(), p, new("a\x00"), new("b\x00"), new("nobody"))
+	if many, ok := errors.AsType[auth.FieldErrors](err); !ok || len(many) != 3 {
+		t.Errorf("three mistakes: got %v, want three FieldErrors", err)
+	}
+}
+
+func TestDeleteAccount_TakesSensorsAndSocketsAlong(t *testing.T) {
+	f, ada, bob := withSensors(t, auth.Config{})
+	g, err := f.Service.Login(t.Context(), "ada", password, afar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	device, err := f.Directory.Authenticate("SN1", "secret-of-SN1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Service.DeleteAccount(t.Context(), ada, "wrong-password"); !errors.Is(err, telemetry.ErrInvalid) {
+		t.Errorf("wrong password: got %v, want ErrInvalid", err)
+	}
+	changes := watch(f)
+	if err := f.Service.DeleteAccount(t.Context(), ada, password); err != nil {
+		t.Fatalf("DeleteAccount: got %v, want nil", err)
+	}
+	for _, want := range []auth.Change{
+		{Kind: auth.UserEnded, UserID: ada.UserID},
+		{Kind: auth.SensorRemoved, Serial: "SN1", SensorID: 11, UserID: ada.UserID},
+		{Kind: auth.SensorRemoved, Serial: "SN2", SensorID: 12, UserID: ada.UserID},
+	} {
+		if !slices.Contains(changes.seen, want) {
+			t.Errorf("changes: got %+v, want %+v among them", changes.seen, want)
+		}
+	}
+	wantOver(t, f, g)
+	if _, err := f.Directory.Authenticate("SN1", "secret-of-SN1"); err == nil || f.Service.Live(device) || f.Service.Live(ada) {
+		t.Errorf("its sensor: got %v, live %v; itself live %v; want dead", err, f.Service.Live(device), f.Service.Live(ada))
+	}
+	f.Directory.Put(auth.Device{SensorID: 13, Serial: "SN3", OwnerID: ada.UserID}) // a registration that lost the race
+	if _, ok := f.Directory.Lookup("SN3"); ok || f.Directory.Len() != 1 || !f.Service.Live(bob) {
+		t.Errorf("directory: got %d sensors, bob live %v, want bob's one, true", f.Directory.Len(), f.Service.Live(bob))
+	}
+	if _, err := f.Service.Me(t.Context(), ada); !errors.Is(err, telemetry.ErrNotFound) {
+		t.Errorf("Me: got %v, want ErrNotFound", err)
+	}
+	if _, err := f.Service.Login(t.Context(), "ada", password, afar); !errors.Is(err, telemetry.ErrUnauthenticated) {
+		t.Errorf("login: got %v, want ErrUnauthenticated", err)
+	}
+}
+
+// TestDeleteAccount_EndsALoginThatCameBetween: the session was opened after the others had been ended, before the account was gone.
+func TestDeleteAccount_EndsALoginThatCameBetween(t *testing.T) {
+	f, store := withInterruptions(t)
+	ada := mustPrincipal(t, f, mustRegister(t, f, "ada"))
+	var late auth.Grant
+	store.beforeDelete = func() {
+		var err error
+		if late, err = f.Service.Login(t.Context(), "ada", password, afar); err != nil {
+			t.Errorf("login in between: got %v, want nil", err)
+		}
+	}
+	if err := f.Service.DeleteAccount(t.Context(), ada, password); err != nil {
+		t.Fatalf("DeleteAccount: got %v, want nil", err)
+	}
+	wantOver(t, f, late)
+}
+
+func TestAdminister_DisablesAndPromotesOthersOnly(t *testing.T) {
+	f, admin, bob := withSensors(t, auth.Config{})
+	g, err := f.Service.Login(t.Context(), "bob", password, afar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		by     auth.Principal
+		name   string
+		change auth.AccountChange
+		want   error
+	}{
+		"by a user":       {bob, "ada", auth.AccountChange{Disabled: new(true)}, telemetry.ErrForbidden},
+		"by a sensor":     {sensor, "bob", auth.AccountChange{Disabled: new(true)}, telemetry.ErrForbidden},
+		"of oneself":      {admin, "ada", auth.AccountChange{Role: new(auth.RoleUser)}, telemetry.ErrInvalid},
+		"of nobody":       {admin, "nobody", auth.AccountChange{}, telemetry.ErrNotFound},
+		"an unknown role": {admin, "bob", auth.AccountChange{Role: new(auth.Role("root"))}, telemetry.ErrInvalid},
+		"claimed role":    {auth.Principal{Kind: auth.Person, UserID: bob.UserID, Role: auth.RoleAdmin}, "ada", auth.AccountChange{}, telemetry.ErrForbidden},
+	} {
+		if _, err := f.Service.Administer(t.Context(), c.by, c.name, c.change); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", what, err, c.want)
+		}
+	}
+	changes := watch(f)
+	u, err := f.Service.Administer(t.Context(), admin, "bob", auth.AccountChange{Disabled: new(true)})
+	if err != nil || !u.Disabled || u.Role != auth.RoleUser {
+		t.Errorf("disable: got %+v, %v", u, err)
+	}
+	if got := changes.take(); !slices.Equal(got, []auth.Change{{Kind: auth.UserEnded, UserID: bob.UserID}}) {
+		t.Errorf("changes: got %+v, want UserEnded", got)
+	}
+	wantOver(t, f, g)
+	if _, err := f.Service.Administer(t.Context(), admin, "bob", auth.AccountChange{Disabled: new(false), Role: new(auth.RoleAdmin)}); err != nil {
+		t.Errorf("enable and promote: got %v, want nil", err)
+	}
+	again, err := f.Service.Login(t.Context(), "bob", password, afar)
+	if err != nil || mustPrincipal(t, f, again).Role != auth.RoleAdmin {
+		t.Errorf("login afterwards: got %v, want an admin", err)
+	}
+}

@@ -1,0 +1,120 @@
+package auth
+
+import (
+	"context"
+	"crypto/subtle"
+	"fmt"
+	"log/slog"
+	"net/netip"
+
+	"sensorcast/telemetry"
+)
+
+// Registration is what a new account is made of.
+type Registration struct {
+	Username   string
+	Email      string
+	Password   string `json:"-"`
+	FirstName  string // may be empty
+	LastName   string // may be empty
+	SetupToken string `json:"-"` // needed for the first account from another machine
+	Remote     netip.Addr
+}
+
+// String hides password and set-up token.
+func (r Registration) String() string { return "registration of " + r.Username }
+
+// GoString is String.
+func (r Registration) GoString() string { return r.String() }
+
+// LogValue is String.
+func (r Registration) LogValue() slog.Value { return slog.StringValue(r.String()) }
+
+// Register makes an account and logs it in. The first account becomes admin. Errors: telemetry.ErrForbidden when registration is closed;
+// telemetry.ErrInvalid with every wrong field (FieldErrors when several); *RateError; ErrSetupToken; telemetry.ErrConflict for a
+// taken username or e-mail; telemetry.ErrUnavailable when too many passwords are being hashed.
+func (s *Service) Register(ctx context.Context, r Registration) (Grant, error) {
+	if s.cfg.Registration != RegistrationOpen {
+		return Grant{}, fmt.Errorf("registration is closed: %w", telemetry.ErrForbidden)
+	}
+	if err := r.check(); err != nil {
+		return Grant{}, err
+	}
+	// Counted before it can succeed or conflict, which also limits asking for names and guessing at the set-up token.
+	if wait := s.limits.registrations.take(addressKey(r.Remote), s.clock.now()); wait > 0 {
+		s.counts.registrationsThrottled.Add(1)
+		return Grant{}, &RateError{RetryAfter: wait}
+	}
+	mark := s.revoked.mark()
+	u, err := s.create(ctx, r, s.mayFound(r))
+	if err != nil {
+		return Grant{}, err
+	}
+	s.counts.registrations.Add(1)
+	s.log.Info("account registered", "user", u.ID, "role", u.Role)
+	return s.openSession(ctx, u, mark)
+}
+
+// CreateUser makes an account on the word of whoever runs the shell: no throttle, no registration policy, no set-up token. The first becomes admin.
+// Errors are those of Register that remain.
+func (s *Service) CreateUser(ctx context.Context, r Registration) (User, error) {
+	if err := r.check(); err != nil {
+		return User{}, err
+	}
+	return s.create(ctx, r, true)
+}
+
+// create hashes the password and stores the account; mayFound says whether it may be the first.
+func (s *Service) create(ctx context.Context, r Registration, mayFound bool) (User, error) {
+	if _, taken := s.dir.Lookup(r.Username); taken {
+		// Over MQTT the name would be taken for the sensor's.
+		return User{}, telemetry.Conflict("username", "is taken")
+	}
+	hash, err := s.hasher.hash(ctx, r.Password)
+	if err != nil {
+		return User{}, err
+	}
+	now := telemetry.Now()
+	u := User{
+		UID: newID(), Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
+		Role: RoleUser, PasswordHash: hash, CreatedAt: now, UpdatedAt: now,
+	}
+	err = s.exclusively(ctx, func() error {
+		if !mayFound {
+			// In the same turn as the creation, so that nobody becomes admin because the last account went in between.
+			if n, err := s.accounts.CountUsers(ctx); err != nil || n == 0 {
+				return foundingError(err)
+			}
+		}
+		return s.accounts.CreateUser(ctx, &u)
+	})
+	if err != nil {
+		return User{}, fmt.Errorf("create account: %w", err)
+	}
+	return u, nil
+}
+
+func foundingError(err error) error {
+	if err != nil {
+		return err
+	}
+	return ErrSetupToken
+}
+
+// mayFound reports whether the caller may make the first account: from this machine, or with the set-up token.
+func (s *Service) mayFound(r Registration) bool {
+	if r.Remote.Unmap().IsLoopback() {
+		return true
+	}
+	return s.cfg.SetupToken != "" && subtle.ConstantTimeCompare([]byte(s.cfg.SetupToken), []byte(r.SetupToken)) == 1
+}
+
+func (r Registration) check() error {
+	return join(
+		checkUsername(r.Username),
+		checkEmail(r.Email),
+		checkPassword("password", r.Password, r.Username, r.Email),
+		checkName("first_name", r.FirstName),
+		checkName("last_name", r.LastName),
+	)
+}

@@ -1,0 +1,54 @@
+package auth
+
+import "sync/atomic"
+
+// Stats counts since start, but for the last three, which are of this moment.
+type Stats struct {
+	Logins                 int64 // passwords proven, by people, over HTTP and MQTT
+	LoginFailures          int64 // wrong or unknown
+	LoginsThrottled        int64 // refused before the password was looked at
+	LoginsOverloaded       int64 // refused because too many passwords were being checked
+	Registrations          int64
+	RegistrationsThrottled int64
+	Refreshes              int64
+	RefreshesReused        int64 // sessions ended because a refresh token came again
+	TicketsMinted          int64
+	TicketsThrottled       int64
+	TicketsRedeemed        int64
+	TicketsRefused         int64 // for any reason
+	TicketsReplayed        int64 // of those: used before
+
+	LoginsWaiting int64 // for a slot to be checked in
+	UsedTickets   int64 // remembered, of at most 262,144
+	EndedSessions int64 // remembered
+}
+
+type counters struct {
+	logins, loginFailures, loginsThrottled                                            atomic.Int64
+	registrations, registrationsThrottled                                             atomic.Int64
+	refreshes, refreshesReused                                                        atomic.Int64
+	ticketsMinted, ticketsThrottled, ticketsRedeemed, ticketsRefused, ticketsReplayed atomic.Int64
+}
+
+// Stats returns the counters; they are not of one instant.
+func (s *Service) Stats() Stats {
+	c := &s.counts
+	return Stats{
+		Logins:                 c.logins.Load(),
+		LoginFailures:          c.loginFailures.Load(),
+		LoginsThrottled:        c.loginsThrottled.Load(),
+		LoginsOverloaded:       s.hasher.refused.Load(),
+		Registrations:          c.registrations.Load(),
+		RegistrationsThrottled: c.registrationsThrottled.Load(),
+		Refreshes:              c.refreshes.Load(),
+		RefreshesReused:        c.refreshesReused.Load(),
+		TicketsMinted:          c.ticketsMinted.Load(),
+		TicketsThrottled:       c.ticketsThrottled.Load(),
+		TicketsRedeemed:        c.ticketsRedeemed.Load(),
+		TicketsRefused:         c.ticketsRefused.Load(),
+		TicketsReplayed:        c.ticketsReplayed.Load(),
+		LoginsWaiting:          s.hasher.waiting.Load(),
+		UsedTickets:            int64(s.used.len()),
+		EndedSessions:          int64(s.revoked.sessions.len()),
+	}
+}
