@@ -9,7 +9,8 @@ import (
 )
 
 // keyOf is what a reading is recognised by when it is sent again: its id, or else its time and data. Without either it has none:
-// two equal values a second apart are two readings.
+// two equal values a second apart are two readings. A key made from the time begins with it, so that the store's index of keys grows
+// at its end as time passes; scattered keys would touch a page of it each.
 func keyOf(sensorID int64, p *format.Point) (k telemetry.Key) {
 	if p.ID == "" && p.Given == 0 {
 		return k
@@ -18,14 +19,16 @@ func keyOf(sensorID int64, p *format.Point) (k telemetry.Key) {
 	b = binary.BigEndian.AppendUint64(b, uint64(sensorID))
 	if p.ID != "" {
 		b = append(b, 'i')
-		b = append(b, p.ID...)
-	} else {
-		b = append(b, 't')
-		b = binary.BigEndian.AppendUint64(b, uint64(p.Given))
-		b = append(b, p.Data...)
+		sum := sha256.Sum256(append(b, p.ID...))
+		copy(k[:], sum[:])
+		return k
 	}
-	sum := sha256.Sum256(b)
-	copy(k[:], sum[:])
+	b = append(b, 't')
+	b = binary.BigEndian.AppendUint64(b, uint64(p.Given))
+	sum := sha256.Sum256(append(b, p.Data...))
+	k[0], k[1] = byte(p.Given>>40), byte(p.Given>>32) // 48 bits of milliseconds
+	binary.BigEndian.PutUint32(k[2:], uint32(p.Given))
+	copy(k[6:], sum[:])
 	return k
 }
 

@@ -13,8 +13,8 @@ type Reading struct {
 	Via        Via    // the door it came through
 }
 
-// Key identifies a reading beyond its transport, so that one sent twice is stored once. It is a truncated SHA-256 over the sensor
-// and either the reading's id or its time and data.
+// Key identifies a reading beyond its transport, so that one sent twice is stored once: a truncated SHA-256 over the sensor
+// and the reading's id, or its time followed by one over the sensor, its time and its data.
 type Key [16]byte
 
 // IsZero reports whether the reading carries nothing to recognise it by.
