@@ -1,0 +1,235 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"sensorcast/auth"
+	"sensorcast/telemetry"
+)
+
+func TestConnect_CodesOfRefusal(t *testing.T) {
+	h := start(t, autoIntake(), func(h *house, _ *Config) {
+		ask := h.people.password
+		h.people.password = func(login, password string) (auth.Principal, error) {
+			switch login {
+			case "hasty":
+				return auth.Principal{}, &auth.RateError{RetryAfter: 1}
+			case "overloaded":
+				return auth.Principal{}, telemetry.ErrUnavailable
+			case "slow":
+				return auth.Principal{}, context.DeadlineExceeded
+			case "broken":
+				return auth.Principal{}, io.ErrUnexpectedEOF
+			}
+			return ask(login, password)
+		}
+	})
+	long := clientID(strings.Repeat("x", maxClientIDBytes+1))
+	for _, tt := range []struct {
+		name, user, pass string
+		opt              connectOption
+		v3, v5           byte
+	}{
+		{"sensor", "A", secretOf("A"), nil, 0, 0},
+		{"person", "ann", "pw", nil, 0, 0},
+		{"longest client id", "ann", "pw", clientID(strings.Repeat("x", maxClientIDBytes)), 0, 0},
+		{"no client id", "ann", "pw", clientID(""), 0, 0},
+		{"sensor, wrong secret", "A", "pw", nil, 4, 0x86},
+		{"sensor, another's secret", "A", secretOf("B"), nil, 4, 0x86},
+		{"sensor, no secret", "A", "", nil, 4, 0x86},
+		{"person, wrong password", "ann", "px", nil, 4, 0x86},
+		{"person, no password", "ann", "", nil, 4, 0x86},
+		{"nobody", "nobody", "pw", nil, 4, 0x86},
+		{"anonymous", "", "", nil, 5, 0x87},
+		{"user name no UTF-8", "\xff", "pw", nil, 4, 0x86},
+		{"throttled", "hasty", "pw", nil, 3, 0x97},
+		{"overloaded", "overloaded", "pw", nil, 3, 0x88},
+		{"too slow", "slow", "pw", nil, 3, 0x88},
+		{"store fails", "broken", "pw", nil, 3, 0x88},
+		{"client id too long", "ann", "pw", long, 2, 0x85},
+	} {
+		for version, want := range map[byte]byte{4: tt.v3, 5: tt.v5} {
+			p := h.dial(t)
+			got := p.connect(tt.user, tt.pass, func(pk *packets.Packet) {
+				pk.ProtocolVersion = version
+				if tt.opt != nil {
+					tt.opt(pk)
+				}
+			}).ReasonCode
+			if got != want {
+				t.Errorf("%s, v%d: got CONNACK %#x, want %#x", tt.name, version, got, want)
+			}
+			if want != 0 {
+				p.wantEnd()
+			}
+		}
+	}
+	if s := h.Stats(); s.LoginFailures != 16 || s.Throttled != 8 {
+		t.Errorf("got %d failures and %d throttled, want 16 and 8", s.LoginFailures, s.Throttled)
+	}
+}
+
+func TestConnect_V5IsToldTheLimits(t *testing.T) {
+	h := start(t, autoIntake(), func(_ *house, cfg *Config) { cfg.MaxPayload = 1000 })
+	p := h.dial(t)
+	got := p.connect("ann", "pw", v5, clientID(""), func(pk *packets.Packet) {
+		pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = 1<<32-1, true
+	}).Properties
+	if got.ReceiveMaximum != receiveMaximum || got.MaximumPacketSize != 1000+packetSlack || got.SessionExpiryInterval != 7*86400 {
+		t.Errorf("got receive maximum %d, packet size %d, expiry %d", got.ReceiveMaximum, got.MaximumPacketSize, got.SessionExpiryInterval)
+	}
+	if got.AssignedClientID == "" || strings.Contains(got.AssignedClientID, "/") {
+		t.Errorf("got assigned client id %q, want one without the scope", got.AssignedClientID)
+	}
+}
+
+// Authority that ends between the proof and the claim is noticed.
+func TestConnect_AuthorityIsAskedOnceMoreAfterTheClaim(t *testing.T) {
+	h := start(t, autoIntake(), func(h *house, _ *Config) {
+		h.people.dead = func(p auth.Principal) bool { return p.Serial == "A" }
+	})
+	if got := h.dial(t).connect("A", secretOf("A")).ReasonCode; got != 4 {
+		t.Errorf("got CONNACK %#x, want 4", got)
+	}
+	h.login(t, "B").wantAlive()
+	eventually(t, "A's session is gone", func() bool { return h.Stats().Sessions == 1 })
+}
+
+func TestConnect_SessionsOfOnePrincipalAreBounded(t *testing.T) {
+	h := start(t, autoIntake(), func(_ *house, cfg *Config) { cfg.MaxSessions = 2 })
+	h.login(t, "ann", clientID("1"), persistently).c.Close()
+	h.login(t, "ann", clientID("2"))
+	if got := h.dial(t).connect("ann", "pw", v5, clientID("3")).ReasonCode; got != packets.ErrQuotaExceeded.Code {
+		t.Errorf("third session: got CONNACK %#x, want 0x97", got)
+	}
+	h.login(t, "bob", clientID("3"))
+	h.login(t, "ann", clientID("1"), persistently).wantAlive()
+}
+
+func TestConnected_FollowsTheConnections(t *testing.T) {
+	h := start(t, autoIntake())
+	if h.Connected("A") {
+		t.Error("A is connected before it connects")
+	}
+	one, two := h.login(t, "A", clientID("1")), h.login(t, "A", clientID("2"), persistently)
+	one.c.Close()
+	eventually(t, "one connection left", func() bool { return h.Stats().Connections == 1 })
+	if !h.Connected("A") {
+		t.Error("A is not connected with one of two connections left")
+	}
+	two.c.Close()
+	eventually(t, "A is not connected, though its session is kept", func() bool { return !h.Connected("A") })
+}
+
+// accounts is as much of a store as logging in needs.
+type accounts struct {
+	auth.Accounts
+	auth.Sessions
+	mu    sync.Mutex
+	users []auth.User
+}
+
+func (a *accounts) CountUsers(context.Context) (int, error) { return len(a.users), nil }
+
+func (a *accounts) CreateUser(_ context.Context, u *auth.User) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	u.ID = int64(len(a.users) + 1)
+	a.users = append(a.users, *u)
+	return nil
+}
+
+func (a *accounts) UserByLogin(_ context.Context, login string) (auth.User, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, u := range a.users {
+		if strings.EqualFold(u.Username, login) || strings.EqualFold(u.Email, login) {
+			return u, nil
+		}
+	}
+	return auth.User{}, telemetry.ErrNotFound
+}
+
+func (a *accounts) EndedSince(context.Context, telemetry.Millis) (map[string]telemetry.Millis, error) {
+	return nil, nil
+}
+
+// With auth itself behind it: a person logs in by name and by e-mail, a sensor by serial, and a rotated secret ends its connection.
+func TestConnect_WithTheRealAuth(t *testing.T) {
+	keys, err := auth.LoadKeys(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, changes, store, quiet := auth.NewDirectory(keys), &auth.Changes{}, &accounts{}, slog.New(slog.DiscardHandler)
+	service, err := auth.NewService(auth.Config{}, keys, store, store, dir, changes, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := service.CreateUser(t.Context(), auth.Registration{Username: "carla", Email: "carla@example.org", Password: "correct horse battery"}); err != nil {
+		t.Fatal(err)
+	}
+	h := start(t, autoIntake(), func(h *house, _ *Config) { h.auth, h.known = service, dir })
+	changes.Watch(h.Broker)
+
+	for _, login := range []string{"carla", "Carla@example.org"} {
+		if got := h.dial(t).connect(login, "correct horse battery").ReasonCode; got != 0 {
+			t.Errorf("login as %s: got CONNACK %#x, want 0", login, got)
+		}
+	}
+	if got := h.dial(t).connect("carla", "wrong").ReasonCode; got != 4 {
+		t.Errorf("wrong password: got CONNACK %#x, want 4", got)
+	}
+	secret := auth.NewDeviceSecret()
+	put := func(secret string) {
+		dir.Put(auth.Device{SensorID: 5, Serial: "S5", OwnerID: 1, Secrets: []auth.Secret{{Hash: dir.HashSecret(secret)}}})
+	}
+	put(secret)
+	p := h.dial(t)
+	if got := p.connect("S5", secret, v5).ReasonCode; got != 0 {
+		t.Fatalf("sensor: got CONNACK %#x, want 0", got)
+	}
+	put(auth.NewDeviceSecret())
+	changes.Notify(auth.Change{Kind: auth.SecretRotated, SensorID: 5, Serial: "S5", UserID: 1})
+	if got := p.want(packets.Disconnect).ReasonCode; got != packets.ErrNotAuthorized.Code {
+		t.Errorf("got DISCONNECT %#x, want %#x", got, packets.ErrNotAuthorized.Code)
+	}
+	p.wantEnd()
+	if got := h.dial(t).connect("S5", secret).ReasonCode; got != 4 {
+		t.Errorf("old secret: got CONNACK %#x, want 4", got)
+	}
+}
+
+func TestPending_BoundsAddressesAndAll(t *testing.T) {
+	p := newPending(5, 2)
+	for i, tt := range []struct {
+		addr string
+		want bool
+	}{
+		{"192.0.2.1", true}, {"::ffff:192.0.2.1", true}, {"192.0.2.1", false},
+		{"2001:db8::1", true}, {"2001:db8::2", true}, {"2001:db8::3", false}, // one /64
+		{"127.0.0.1", true}, {"127.0.0.1", false}, // all full
+	} {
+		if got := p.enter(addr(t, tt.addr)); got != tt.want {
+			t.Errorf("%d: enter(%s): got %v, want %v", i, tt.addr, got, tt.want)
+		}
+	}
+	for _, a := range []string{"192.0.2.1", "192.0.2.1", "2001:db8::9", "2001:db8::1", "127.0.0.1"} {
+		p.leave(addr(t, a))
+	}
+	if p.count() != 0 || len(p.from) != 0 {
+		t.Errorf("after all left: %d pending of %d addresses", p.count(), len(p.from))
+	}
+	for range 5 {
+		if !p.enter(addr(t, "127.0.0.1")) {
+			t.Error(fmt.Sprint("loopback is bounded to less than all"))
+		}
+	}
+}

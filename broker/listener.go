@@ -1,0 +1,107 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+)
+
+const (
+	minAcceptDelay = 50 * time.Millisecond
+	maxAcceptDelay = time.Second
+)
+
+// keepAliveProbes find dead peers of clients that switched the MQTT keep alive off: within about two minutes.
+var keepAliveProbes = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
+
+// Serve accepts MQTT connections from l, a TCP or TLS listener, until Close. A failing accept, such as for want of file descriptors,
+// is tried again for as long as it takes. It returns nil after Close, and the listener's error when somebody else closed it.
+func (b *Broker) Serve(l net.Listener) error {
+	b.mu.Lock()
+	if b.closing.Load() {
+		b.mu.Unlock()
+		return l.Close()
+	}
+	b.listeners[l] = struct{}{}
+	b.wg.Add(1)
+	b.mu.Unlock()
+	defer b.wg.Done()
+	defer func() {
+		b.mu.Lock()
+		delete(b.listeners, l)
+		b.mu.Unlock()
+	}()
+
+	delay := minAcceptDelay
+	for {
+		raw, err := l.Accept()
+		switch {
+		case err == nil:
+			delay = minAcceptDelay
+			b.admit(raw)
+			continue
+		case b.closing.Load():
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		}
+		b.counters.acceptErrors.Add(1)
+		b.log.Warn("accept failed, trying again", "err", err)
+		select {
+		case <-b.stop:
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, maxAcceptDelay)
+	}
+}
+
+// admit gives raw a goroutine, or closes it when too many wait to log in.
+func (b *Broker) admit(raw net.Conn) {
+	b.counters.accepted.Add(1)
+	remote := addressOf(raw)
+	if !b.pending.enter(remote) {
+		b.counters.crowded.Add(1)
+		raw.Close()
+		return
+	}
+	b.mu.Lock()
+	if b.closing.Load() {
+		b.mu.Unlock()
+		b.pending.leave(remote)
+		raw.Close()
+		return
+	}
+	c := newConn(b, raw, remote)
+	c.entered = true
+	b.conns[c] = struct{}{}
+	b.wg.Go(func() { b.handle(c) }) // ends with the connection
+	b.mu.Unlock()
+}
+
+func addressOf(raw net.Conn) netip.Addr {
+	if a, ok := raw.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// shake tunes the socket and has TLS proven within the connect timeout.
+func (c *conn) shake() error {
+	raw := c.raw
+	t, isTLS := raw.(*tls.Conn)
+	if isTLS {
+		raw = t.NetConn()
+	}
+	if tcp, ok := raw.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(keepAliveProbes) // a refusal leaves the system's own
+	}
+	if !isTLS {
+		return nil
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), c.connectBy)
+	defer cancel()
+	return t.HandshakeContext(ctx)
+}

@@ -1,0 +1,42 @@
+package broker
+
+import (
+	"sensorcast/telemetry"
+)
+
+// relayQueue is how many readings from other doors may wait to be published to MQTT subscribers.
+const relayQueue = 1024
+
+// relayed is a reading that came by WebSocket or HTTP.
+type relayed struct {
+	serial string
+	data   []byte
+}
+
+// Observe implements ingest.Observer: what came by another door is published to MQTT subscribers, as if the sensor had. What came by
+// MQTT mochi has relayed itself. It never blocks; beyond relayQueue readings are dropped and counted.
+func (b *Broker) Observe(r *telemetry.Reading) {
+	if r.Via == telemetry.ViaMQTT || b.sessions.subscriptions.Load() == 0 {
+		return
+	}
+	select {
+	case b.relay <- relayed{r.Serial, r.Data}:
+	default:
+		b.counters.relayDropped.Add(1)
+	}
+}
+
+// relayReadings publishes what Observe queued.
+func (b *Broker) relayReadings() {
+	for {
+		select {
+		case r := <-b.relay:
+			// QoS 1, so that each subscriber gets it at the QoS it asked for, up to that.
+			if err := b.server.Publish(telemetry.TelemetryTopic(r.serial), r.data, false, 1); err != nil {
+				b.log.Debug("reading not relayed", "sensor", r.serial, "err", err)
+			}
+		case <-b.stop:
+			return
+		}
+	}
+}
