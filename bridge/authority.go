@@ -1,0 +1,101 @@
+package bridge
+
+import (
+	"sensorcast/auth"
+	"sensorcast/telemetry"
+	"sensorcast/wire"
+)
+
+// AuthorityChanged implements auth.Watcher: it closes the sessions that lost their ground and moves those that watch all of an owner's
+// sensors into the room of a new one. Sessions being opened are caught by the checks after their registration (see join).
+func (h *Hub) AuthorityChanged(c auth.Change) {
+	switch c.Kind {
+	case auth.SensorAdded:
+		h.sensorAdded(c)
+	case auth.SensorRemoved:
+		h.sensorRemoved(c)
+	case auth.SecretRotated:
+		h.endAll(h.devices, c.SensorID, "the sensor's secret was rotated", func(*session) bool { return true })
+	case auth.SessionEnded:
+		h.endAll(h.people, c.UserID, "logged out", func(s *session) bool { return s.principal.SessionID == c.SessionID })
+	case auth.UserEnded:
+		h.endAll(h.people, c.UserID, "the account's sessions were ended", func(s *session) bool {
+			return c.SessionID == "" || s.principal.SessionID != c.SessionID
+		})
+	}
+}
+
+// endAll closes the sessions under key that match, with 4401. What waits for them is not sent any more.
+func (h *Hub) endAll(index map[int64][]*session, key int64, reason string, match func(*session) bool) {
+	var ended []*session
+	h.mu.Lock()
+	for _, s := range index[key] {
+		if match(s) {
+			ended = append(ended, s)
+		}
+	}
+	h.mu.Unlock()
+	for _, s := range ended {
+		s.end(CloseAuthorityEnded, reason, false)
+	}
+}
+
+func (h *Hub) sensorAdded(c auth.Change) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var wake []*wire.Sender
+	for _, s := range h.people[c.UserID] {
+		if !s.all {
+			continue
+		}
+		rm := h.roomLocked(c.SensorID, c.Serial)
+		if !s.joined {
+			s.added = append(s.added, rm) // join takes it up
+			continue
+		}
+		if h.addLocked(s, rm) {
+			wake = append(wake, s.sender)
+		}
+	}
+	h.pool.WakeAll(wake)
+}
+
+// addLocked registers s for a sensor that was not in its hello and tells it so.
+func (h *Hub) addLocked(s *session, rm *room) bool {
+	if len(s.rooms) >= maxSensors || !s.watch(rm) {
+		return false
+	}
+	state := rm.stateAt(telemetry.Now(), h.cfg.SilenceAfter)
+	return s.box.push(&frame{room: rm, wire: stateFrame(rm.serial, state, rm.lastSeen)})
+}
+
+// sensorRemoved empties the sensor's room: what waits of it is dropped, sessions that came for nothing else are closed with 4404, the
+// others are told. The sensor's own sockets close.
+func (h *Hub) sensorRemoved(c auth.Change) {
+	h.mu.Lock()
+	var watching []*session
+	if rm := h.rooms[c.SensorID]; rm != nil {
+		watching, rm.members = rm.members, nil
+		delete(h.rooms, c.SensorID)
+		for _, s := range watching {
+			s.unwatch(rm)
+		}
+	}
+	ended := append([]*session(nil), h.devices[c.SensorID]...)
+	told := watching[:0]
+	for _, s := range watching {
+		if len(s.rooms) == 0 && !s.all {
+			ended = append(ended, s)
+		} else {
+			told = append(told, s)
+		}
+	}
+	h.mu.Unlock()
+	for _, s := range told {
+		s.box.reply(errorFrame("sensor_deleted", "the sensor was deleted", c.Serial, nil))
+		s.sender.Wake()
+	}
+	for _, s := range ended {
+		s.end(CloseSensorDeleted, "the sensor was deleted", false)
+	}
+}

@@ -1,0 +1,203 @@
+package bridge
+
+import (
+	"bufio"
+	"encoding/base64"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"sensorcast/auth"
+	"sensorcast/telemetry"
+)
+
+const (
+	subprotocol  = "sensorcast.v1"
+	ticketPrefix = "ticket." // of the subprotocol that carries a ticket, for clients whose proxies log queries
+
+	readBufferBytes  = 256 // of a session; it has to hold a control frame
+	writeBufferBytes = 512 // for the upgrade's answer only, from a pool
+	upgradeTimeout   = 10 * time.Second
+)
+
+// door opens WebSockets.
+type door struct {
+	hub      *Hub
+	intake   Intake
+	origins  origins
+	upgrader websocket.Upgrader
+}
+
+// Handler answers GET /ws. What sensors send over their sockets goes to intake. The handler returns after the upgrade; the session goes on
+// until its peer, its authority or the hub ends it.
+func (h *Hub) Handler(intake Intake) http.Handler {
+	return &door{
+		hub:     h,
+		intake:  intake,
+		origins: newOrigins(h.cfg.AllowedOrigins),
+		upgrader: websocket.Upgrader{
+			HandshakeTimeout: upgradeTimeout,
+			ReadBufferSize:   readBufferBytes,
+			WriteBufferSize:  writeBufferBytes,
+			WriteBufferPool:  &sync.Pool{},
+			Subprotocols:     []string{subprotocol}, // the only one ever echoed: a ticket must not come back
+			CheckOrigin:      func(*http.Request) bool { return true },
+			Error:            func(http.ResponseWriter, *http.Request, int, error) {}, // answered by ServeHTTP
+		},
+	}
+}
+
+// ServeHTTP refuses or upgrades. The ticket is spent last, after everything else that can refuse: so a foreign page can neither use a
+// ticket it got hold of nor spoil it, and a client turned away by an overloaded server may try again with the same one.
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := d.hub
+	token, why := d.examine(r)
+	if why != nil {
+		h.refuse(w, why)
+		return
+	}
+	switch h.admit() {
+	case errFull:
+		h.refuse(w, refusedFull)
+		return
+	case errStopping:
+		h.refuse(w, refusedStopping)
+		return
+	}
+	claim, why := h.redeem(token)
+	if why != nil {
+		h.release()
+		h.refuse(w, why)
+		return
+	}
+	hijacked := &hijacker{ResponseWriter: w, timeout: h.cfg.PeerTimeout}
+	ws, err := d.upgrader.Upgrade(hijacked, r, nil)
+	if err != nil {
+		h.release()
+		if hijacked.reader == nil {
+			h.refuse(w, refusedInternal)
+		}
+		h.log.Debug("upgrade failed", "err", err)
+		return
+	}
+	hijacked.reader.sealed = true
+	h.counters.opened.Add(1)
+	s := h.newSession(hijacked.reader.Conn, claim)
+	var in inbound = &viewer{session: s}
+	if s.device {
+		in = &publisher{session: s, intake: d.intake}
+	}
+	switch {
+	case !h.enter(s):
+		s.end(CloseRestart, "the server is restarting", false)
+	case h.join(r.Context(), s, claim.Serials):
+		h.log.Debug("session opened", "who", s.principal)
+	}
+	// The reader has a goroutine of its own, with a small stack, and this one returns, which frees what net/http keeps for a request.
+	// It ends with its socket: Hub.Close and the timeouts see to that.
+	go s.run(ws, in)
+}
+
+// examine makes every check that spends nothing.
+func (d *door) examine(r *http.Request) (token string, why *refusal) {
+	if r.Method != http.MethodGet {
+		return "", refusedMethod
+	}
+	token, why = ticketOf(r)
+	if why != nil {
+		return "", why
+	}
+	if r.ProtoMajor != 1 || !websocket.IsWebSocketUpgrade(r) || r.Header.Get("Sec-WebSocket-Version") != "13" {
+		return "", refusedUpgrade
+	}
+	if key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key")); err != nil || len(key) != 16 {
+		return "", refusedKey
+	}
+	if !d.origins.allow(r) {
+		return "", refusedOrigin
+	}
+	return token, nil
+}
+
+// ticketOf finds the ticket: in the query, or as a subprotocol. Two of them are a mistake or an attempt to confuse a proxy.
+func ticketOf(r *http.Request) (string, *refusal) {
+	tickets := slices.Clone(r.URL.Query()["ticket"])
+	for _, p := range websocket.Subprotocols(r) {
+		if t, ok := strings.CutPrefix(p, ticketPrefix); ok {
+			tickets = append(tickets, t)
+		}
+	}
+	switch {
+	case len(tickets) == 0 || len(tickets) == 1 && tickets[0] == "":
+		return "", refusedNoTicket
+	case len(tickets) > 1:
+		return "", refusedTickets
+	}
+	return tickets[0], nil
+}
+
+func (h *Hub) redeem(token string) (auth.Claim, *refusal) {
+	claim, err := h.tickets.RedeemTicket(token)
+	switch {
+	case err == nil:
+		return claim, nil
+	case errors.Is(err, telemetry.ErrForbidden):
+		return auth.Claim{}, refusedForbidden
+	case errors.Is(err, telemetry.ErrUnauthenticated):
+		return auth.Claim{}, refusedTicket
+	case errors.Is(err, telemetry.ErrUnavailable):
+		return auth.Claim{}, refusedBusy
+	}
+	h.log.Error("redeem ticket", "err", err)
+	return auth.Claim{}, refusedInternal
+}
+
+// hijacker slips a readSide between gorilla and the connection.
+type hijacker struct {
+	http.ResponseWriter
+	timeout time.Duration
+	reader  *readSide
+}
+
+// Hijack implements http.Hijacker.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	h.reader = &readSide{Conn: c, timeout: h.timeout}
+	return h.reader, rw, nil
+}
+
+// readSide is the connection as gorilla sees it. Once sealed it swallows writes, for gorilla answers breaches of the protocol by itself,
+// in the middle of a frame of ours if need be. And it keeps the read deadline ahead of a peer that shows signs of life.
+type readSide struct {
+	net.Conn
+	timeout  time.Duration
+	extended time.Time
+	sealed   bool
+}
+
+func (c *readSide) Read(b []byte) (int, error) {
+	// Setting a deadline costs more than reading a few bytes; an eighth of it is near enough.
+	if now := time.Now(); now.Sub(c.extended) > c.timeout/8 {
+		if err := c.Conn.SetReadDeadline(now.Add(c.timeout)); err != nil {
+			return 0, err
+		}
+		c.extended = now
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *readSide) Write(b []byte) (int, error) {
+	if c.sealed {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}

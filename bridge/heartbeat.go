@@ -1,0 +1,45 @@
+package bridge
+
+import (
+	"time"
+
+	"sensorcast/wire"
+)
+
+// beats is how many groups the sessions are spread over, so that pings leave evenly instead of all at once.
+const beats = 25
+
+// heartbeat pings every session once in Config.PingEvery, group by group, and ends those whose lifetime is over.
+func (h *Hub) heartbeat() {
+	tick := time.NewTicker(max(h.cfg.PingEvery/beats, time.Millisecond))
+	defer tick.Stop()
+	var senders []*wire.Sender
+	for group := 0; ; group = (group + 1) % beats {
+		select {
+		case <-h.stop:
+			return
+		case now := <-tick.C:
+			senders = h.beat(group, now, senders[:0])
+		}
+	}
+}
+
+func (h *Hub) beat(group int, now time.Time, senders []*wire.Sender) []*wire.Sender {
+	var over []*session
+	h.mu.Lock()
+	for _, s := range h.beats[group] {
+		if now.After(s.expires) {
+			over = append(over, s)
+			continue
+		}
+		s.box.setPing()
+		senders = append(senders, s.sender)
+	}
+	h.mu.Unlock()
+	h.pool.WakeAll(senders)
+	clear(senders)
+	for _, s := range over {
+		s.end(CloseGoingAway, "the connection has reached its age limit, connect again", true)
+	}
+	return senders
+}

@@ -1,0 +1,253 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"sensorcast/auth"
+	"sensorcast/ingest"
+	"sensorcast/telemetry"
+	"sensorcast/wire"
+)
+
+// Hub hands each accepted reading to the sessions that watch its sensor. It is safe for concurrent use.
+type Hub struct {
+	cfg      Config
+	tickets  Tickets
+	dir      *auth.Directory
+	snaps    Snapshots
+	pool     *wire.Pool
+	log      *slog.Logger
+	counters counters
+	stop     chan struct{}  // closed by Close
+	wg       sync.WaitGroup // admitted connections and the heartbeat
+
+	mu       sync.Mutex
+	seq      int64                // last Seq observed
+	rooms    map[int64]*room      // by sensor number
+	people   map[int64][]*session // by user number: whom a change of authority concerns
+	devices  map[int64][]*session // by sensor number: sockets opened by sensors themselves
+	beats    [beats][]*session    // every session, spread over one ping interval
+	nextBeat int
+	admitted int // connections from before the upgrade until after the socket is closed
+	stopping bool
+	refused  map[string]int64
+	closed   map[int]int64
+	wake     []*wire.Sender // Observe's; kept to be used again
+}
+
+var (
+	_ ingest.Observer = (*Hub)(nil)
+	_ auth.Watcher    = (*Hub)(nil)
+)
+
+// New starts a hub and its heartbeat; Close ends both.
+func New(cfg Config, tickets Tickets, dir *auth.Directory, snaps Snapshots, pool *wire.Pool, log *slog.Logger) *Hub {
+	h := &Hub{
+		cfg:     cfg.withDefaults(),
+		tickets: tickets,
+		dir:     dir,
+		snaps:   snaps,
+		pool:    pool,
+		log:     log.With("component", "bridge"),
+		stop:    make(chan struct{}),
+		rooms:   map[int64]*room{},
+		people:  map[int64][]*session{},
+		devices: map[int64][]*session{},
+		refused: map[string]int64{},
+		closed:  map[int]int64{},
+	}
+	h.seq = h.cfg.LastSeq()
+	h.wg.Go(h.heartbeat) // ends when stop is closed
+	return h
+}
+
+// Observe implements ingest.Observer: it encodes r once and hands it to everybody who watches its sensor.
+func (h *Hub) Observe(r *telemetry.Reading) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.seq = r.Seq
+	rm := h.rooms[r.SensorID]
+	if rm == nil {
+		// A reading may still be on its way when its sensor is deleted: it must not bring the room back.
+		if dev, ok := h.dir.Lookup(r.Serial); !ok || dev.SensorID != r.SensorID {
+			return
+		}
+		rm = h.roomLocked(r.SensorID, r.Serial)
+	}
+	newest := rm.newer(r)
+	if newest {
+		rm.latest = *r
+		rm.latest.Serial = rm.serial
+	}
+	was := rm.lastSeen
+	rm.lastSeen = max(rm.lastSeen, r.ReceivedAt)
+	if len(rm.members) > 0 {
+		h.relayLocked(rm, r, newest, was)
+	}
+}
+
+// relayLocked pushes r to the members of rm, after the news that the sensor is back when it was silent or never seen.
+func (h *Hub) relayLocked(rm *room, r *telemetry.Reading, newest bool, lastSeen telemetry.Millis) {
+	f := &frame{room: rm, seq: r.Seq, late: !newest}
+	var data []byte
+	f.wire, data = readingFrame(r)
+	if newest {
+		rm.latest.Data = data
+		rm.newest.Store(f)
+	}
+	var back *frame
+	if telemetry.StateAt(lastSeen, rm.silenceOr(h.cfg.SilenceAfter), r.ReceivedAt) != telemetry.StateOnline {
+		back = &frame{room: rm, wire: stateFrame(rm.serial, telemetry.StateOnline, r.ReceivedAt)}
+	}
+	wake := h.wake[:0]
+	for _, s := range rm.members {
+		woken := back != nil && s.box.push(back)
+		if s.box.push(f) || woken {
+			wake = append(wake, s.sender)
+		}
+	}
+	h.pool.WakeAll(wake)
+	clear(wake)
+	h.wake = wake[:0]
+}
+
+// roomLocked finds the room of a sensor or makes it.
+func (h *Hub) roomLocked(id int64, serial string) *room {
+	rm := h.rooms[id]
+	if rm == nil {
+		rm = &room{id: id, serial: serial}
+		h.rooms[id] = rm
+	}
+	return rm
+}
+
+// Reasons a connection is not admitted.
+var (
+	errStopping = errors.New("the server is stopping")
+	errFull     = errors.New("the server has as many connections as it can take")
+)
+
+// admit counts a connection in before it costs anything; release counts it out.
+func (h *Hub) admit() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.stopping:
+		return errStopping
+	case h.admitted >= h.cfg.MaxSessions:
+		return errFull
+	}
+	h.admitted++
+	h.wg.Add(1)
+	return nil
+}
+
+func (h *Hub) release() {
+	h.mu.Lock()
+	h.admitted--
+	h.mu.Unlock()
+	h.wg.Done()
+}
+
+// enter makes s known to the heartbeat, to Close and to changes of authority. False means that the hub is stopping.
+func (h *Hub) enter(s *session) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stopping {
+		return false
+	}
+	s.beat = h.nextBeat
+	h.nextBeat = (h.nextBeat + 1) % beats
+	h.beats[s.beat] = append(h.beats[s.beat], s)
+	index, key := h.indexOf(s)
+	index[key] = append(index[key], s)
+	s.entered = true
+	return true
+}
+
+// leave is the reverse of enter and of every registration, counted under the code the session ends with. Only the first call counts.
+func (h *Hub) leave(s *session, code int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.left {
+		return
+	}
+	s.left = true
+	h.closed[code]++
+	for _, rm := range s.rooms {
+		rm.members = without(rm.members, s)
+	}
+	s.rooms, s.added = nil, nil
+	if !s.entered {
+		return
+	}
+	h.beats[s.beat] = without(h.beats[s.beat], s)
+	index, key := h.indexOf(s)
+	if index[key] = without(index[key], s); len(index[key]) == 0 {
+		delete(index, key)
+	}
+}
+
+func (h *Hub) indexOf(s *session) (map[int64][]*session, int64) {
+	if s.device {
+		return h.devices, s.principal.SensorID
+	}
+	return h.people, s.principal.UserID
+}
+
+// without removes s, not keeping the order. An emptied slice is given back: most rooms are watched by nobody for most of the time.
+func without(list []*session, s *session) []*session {
+	i := slices.Index(list, s)
+	if i < 0 {
+		return list
+	}
+	last := len(list) - 1
+	list[i] = list[last]
+	list[last] = nil
+	if last == 0 {
+		return nil
+	}
+	return list[:last]
+}
+
+// Close refuses new connections, ends every session with 1012 after what waits for it, and returns when all are gone. A peer that does not
+// finish the closing handshake is cut off after Config.CloseTimeout, and everybody when ctx ends. It may be called more than once.
+func (h *Hub) Close(ctx context.Context) error {
+	h.mu.Lock()
+	if !h.stopping {
+		h.stopping = true
+		close(h.stop)
+	}
+	all := h.sessionsLocked()
+	h.mu.Unlock()
+	for _, s := range all {
+		s.end(CloseRestart, "the server is restarting", true)
+	}
+	gone := make(chan struct{})
+	go func() { // ends with the last session; those are cut off below
+		h.wg.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+	}
+	for _, s := range all {
+		s.kill()
+	}
+	return fmt.Errorf("close sessions: %w", ctx.Err())
+}
+
+func (h *Hub) sessionsLocked() []*session {
+	var all []*session
+	for _, group := range h.beats {
+		all = append(all, group...)
+	}
+	return all
+}

@@ -1,0 +1,181 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"sensorcast/auth"
+	"sensorcast/telemetry"
+)
+
+const (
+	snapshotSensors = 100 // asked of the store at a time; as many as one ticket can name
+	snapshotTimeout = 10 * time.Second
+
+	protocolVersion = 1
+)
+
+// seat is one sensor of a hello.
+type seat struct {
+	room     *room
+	name     string
+	state    telemetry.State
+	lastSeen telemetry.Millis
+	latest   telemetry.Reading
+}
+
+// join brings a session from the upgrade to live: it learns what the store knows, registers, says hello. False means that it ended.
+//
+// Why there is neither gap nor duplicate: S is the last Seq observed when the session is registered, under Hub.mu as is every Observe. A
+// reading up to S was observed by this process, and then it is in its room's memory, or is older than the process, and then it was in the
+// store when the store was asked, before registration, and was folded into the room. So the rooms hold what is newest up to S. A reading
+// after S finds the session registered. Nothing the store answered is beyond S, for it was observed before it was committed.
+func (h *Hub) join(ctx context.Context, s *session, serials []string) bool {
+	if s.all {
+		serials = h.dir.SerialsOf(s.principal)
+	}
+	if len(serials) > maxSensors {
+		s.end(ClosePolicy, "more than "+strconv.Itoa(maxSensors)+" sensors: ask a ticket for fewer", false)
+		return false
+	}
+	seats, err := h.survey(ctx, serials)
+	if err != nil {
+		h.log.Warn("hello failed", "err", err)
+		s.end(CloseOverloaded, "the server cannot read the sensors' state now, try again later", false)
+		return false
+	}
+	seq, seats := h.register(s, seats)
+	seats, ok := h.stillAllowed(s, seats)
+	return ok && s.hello(h.cfg.Epoch(), seq, seats)
+}
+
+// survey asks the store for the sensors and folds its answer into their rooms.
+func (h *Hub) survey(ctx context.Context, serials []string) ([]seat, error) {
+	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
+	defer cancel()
+	seats := make([]seat, 0, len(serials))
+	for chunk := range slices.Chunk(serials, snapshotSensors) {
+		sensors, err := h.snaps.Snapshot(ctx, chunk)
+		if err != nil {
+			return nil, fmt.Errorf("snapshot of %d sensors: %w", len(chunk), err)
+		}
+		h.mu.Lock()
+		for i := range sensors {
+			rm := h.roomLocked(sensors[i].ID, sensors[i].Serial)
+			rm.fold(&sensors[i])
+			seats = append(seats, seat{room: rm, name: sensors[i].Name})
+		}
+		h.mu.Unlock()
+	}
+	return seats, nil
+}
+
+// register is the one critical section of joining: membership, S and what is newest, together. A sensor's own session watches nothing.
+func (h *Hub) register(s *session, seats []seat) (seq int64, taken []seat) {
+	now := telemetry.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	taken = seats[:0]
+	for _, seat := range seats {
+		rm := seat.room
+		if h.rooms[rm.id] != rm || s.left { // deleted meanwhile, or the session ended
+			continue
+		}
+		if !s.device {
+			s.rooms = append(s.rooms, rm) // auth.MintTicket and SerialsOf name each once
+			rm.members = append(rm.members, s)
+		}
+		seat.state, seat.lastSeen, seat.latest = rm.stateAt(now, h.cfg.SilenceAfter), rm.lastSeen, rm.latest
+		taken = append(taken, seat)
+	}
+	s.joined = true
+	for _, rm := range s.added {
+		if h.rooms[rm.id] == rm {
+			h.addLocked(s, rm)
+		}
+	}
+	s.added = nil
+	return h.seq, taken
+}
+
+// stillAllowed checks, now that every later change of authority finds the session, that none came between redeeming the ticket and here.
+// It returns the seats of sensors that still exist; false means that the session ended.
+func (h *Hub) stillAllowed(s *session, seats []seat) ([]seat, bool) {
+	if !h.tickets.Live(s.principal) {
+		s.end(CloseAuthorityEnded, "logged out", false)
+		return nil, false
+	}
+	action := auth.View
+	if s.device {
+		action = auth.Publish
+	}
+	kept := seats[:0]
+	for _, seat := range seats {
+		dev, ok := h.dir.Lookup(seat.room.serial)
+		switch {
+		case !ok || dev.SensorID != seat.room.id:
+			h.sensorRemoved(auth.Change{SensorID: seat.room.id, Serial: seat.room.serial})
+		case !auth.Allowed(s.principal, action, dev):
+			s.end(CloseAccessLost, "access to the sensor has ended", false)
+			return nil, false
+		default:
+			kept = append(kept, seat)
+		}
+	}
+	if len(kept) == 0 && !s.all {
+		s.end(CloseSensorDeleted, "the sensor was deleted", false)
+		return nil, false
+	}
+	return kept, true
+}
+
+// hello sends the greeting, in fragments where it is long. It waits for the peer to take them.
+func (s *session) hello(epoch string, seq int64, seats []seat) bool {
+	first := byte(opText)
+	b := payload(512)
+	b = append(b, `{"type":"hello","protocol":`...)
+	b = strconv.AppendInt(b, protocolVersion, 10)
+	b = append(b, `,"epoch":`...)
+	b = appendString(b, epoch)
+	b = append(b, `,"seq":`...)
+	b = strconv.AppendInt(b, seq, 10)
+	b = append(b, `,"resumed":false,"sensors":[`...)
+	for i := range seats {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = seats[i].append(b)
+		if len(b) >= fragmentBytes && i < len(seats)-1 {
+			s.box.pushHello(seal(first, b), true)
+			s.sender.Flush()
+			if !s.box.awaitRoom() {
+				return false
+			}
+			first, b = opContinuation, payload(fragmentBytes*5/4)
+		}
+	}
+	s.box.pushHello(seal(final|first, append(b, ']', '}')), false)
+	s.sender.Flush()
+	return true
+}
+
+func (st *seat) append(b []byte) []byte {
+	b = append(b, `{"serial_no":"`...)
+	b = append(b, st.room.serial...)
+	b = append(b, `","name":`...)
+	b = appendString(b, st.name)
+	b = append(b, `,"state":"`...)
+	b = append(b, st.state...)
+	b = append(b, `","last_seen_at":`...)
+	b = st.lastSeen.AppendJSON(b)
+	b = append(b, `,"reading":`...)
+	if st.latest.Seq == 0 {
+		return append(b, "null}"...)
+	}
+	b = append(b, '{')
+	b = appendReading(b, &st.latest)
+	return append(b, '}')
+}

@@ -1,0 +1,129 @@
+package bridge
+
+import (
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"sensorcast/auth"
+	"sensorcast/wire"
+)
+
+// session is one open WebSocket: a viewer's, or a sensor's own. It lives from the upgrade until its socket is closed.
+type session struct {
+	hub       *Hub
+	conn      net.Conn
+	sender    *wire.Sender
+	principal auth.Principal
+	device    bool // opened with a sensor's ticket: it sends readings and receives none
+	all       bool // watches every sensor of its owner, also later ones
+	expires   time.Time
+	box       outbox
+
+	// Guarded by Hub.mu.
+	rooms   []*room // those it watches
+	added   []*room // sensors its owner got while it was joining
+	joined  bool
+	entered bool
+	left    bool
+	beat    int // its group of the heartbeat
+}
+
+// newSession takes over an upgraded connection.
+func (h *Hub) newSession(conn net.Conn, claim auth.Claim) *session {
+	s := &session{
+		hub:       h,
+		conn:      conn,
+		principal: claim.Principal,
+		device:    claim.Kind == ticketOfSensor,
+		all:       claim.All,
+		// Spread by a fifth either way, so that sessions opened together, after a restart say, do not all come back together.
+		expires: time.Now().Add(h.cfg.Lifetime*4/5 + rand.N(h.cfg.Lifetime*2/5+1)),
+	}
+	s.box.init(&h.counters)
+	s.sender = h.pool.Attach(conn, s)
+	return s
+}
+
+// ticketOfSensor is the Kind of a claim that was made with a sensor's secret.
+const ticketOfSensor = "sensor"
+
+// Take implements wire.Source.
+func (s *session) Take(buf []byte) []byte { return s.box.Take(buf) }
+
+// Broken implements wire.Source: the socket failed, or the peer stopped reading.
+func (s *session) Broken(err error) {
+	code := CloseLost
+	if errors.Is(err, wire.ErrStalled) {
+		code = CloseNotReading
+	}
+	s.hub.leave(s, code)
+	s.kill()
+}
+
+// watch registers the session in a room, once. The caller holds Hub.mu.
+func (s *session) watch(rm *room) bool {
+	if slices.Contains(s.rooms, rm) {
+		return false
+	}
+	s.rooms = append(s.rooms, rm)
+	rm.members = append(rm.members, s)
+	return true
+}
+
+// unwatch forgets a room that is being emptied. The caller holds Hub.mu.
+func (s *session) unwatch(rm *room) {
+	if i := slices.Index(s.rooms, rm); i >= 0 {
+		s.rooms = slices.Delete(s.rooms, i, i+1)
+	}
+	s.box.forget(rm)
+}
+
+// end starts the closing handshake. What waits is sent before it when drain says so. It never blocks; the socket is closed when the peer
+// has answered, at the latest after Config.CloseTimeout. Only the first call has an effect.
+func (s *session) end(code int, reason string, drain bool) {
+	if !s.box.close(closeFrame(code, reason), drain) {
+		return
+	}
+	s.hub.leave(s, code)
+	s.hub.log.Debug("session ends", "who", s.principal, "code", code, "reason", reason)
+	time.AfterFunc(s.hub.cfg.CloseTimeout, s.kill)
+	s.sender.Flush()
+}
+
+// kill closes the socket without ceremony. It may be called at any time.
+func (s *session) kill() {
+	s.box.fail()
+	s.conn.Close()
+}
+
+// run reads until the session is over and then closes the socket. It is the session's goroutine.
+func (s *session) run(ws *websocket.Conn, in inbound) {
+	defer s.hub.release()
+	defer s.kill()
+	err := s.read(ws, in)
+
+	var violation *violation
+	var closed *websocket.CloseError
+	switch {
+	case errors.As(err, &violation):
+		s.end(violation.code, violation.reason, true) // with the replies that name what was wrong
+	case errors.As(err, &closed) && closed.Code != CloseLost:
+		s.hub.leave(s, CloseNormal) // whatever code the peer gave: it must not choose our counters
+		s.end(closed.Code, "", false)
+		s.box.awaitFlushed()
+		return
+	default: // end of file, a reset, silence: nobody is there to answer
+		s.hub.leave(s, CloseLost)
+		return
+	}
+	// Closing a socket with unread data resets it, and the reset may overtake our close frame: read on until the peer has closed its
+	// side. The timer started by end bounds this.
+	s.box.awaitFlushed()
+	io.Copy(io.Discard, s.conn)
+}

@@ -1,0 +1,56 @@
+package bridge
+
+import "encoding/json"
+
+// maxOffences is how often a viewer may try to send readings before it is shown the door.
+const maxOffences = 5
+
+// viewer answers the messages of a person's session. Viewers cannot inject readings.
+type viewer struct {
+	session  *session
+	offences int
+}
+
+func (v *viewer) message(text []byte) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(text, &fields); err != nil || fields == nil {
+		v.refuse("malformed", "a message is a JSON object with a type", nil)
+		return nil
+	}
+	var kind string
+	json.Unmarshal(fields["type"], &kind) // absent or no string: stays empty
+	id := plainID(fields["id"])
+	_, data := fields["data"]
+	switch {
+	case kind == "reading", kind == "" && data:
+		v.refuse("read_only", "this connection only watches: a sensor publishes with a ticket of its own or over MQTT", id)
+		if v.offences++; v.offences >= maxOffences {
+			return &violation{ClosePolicy, "this connection is read-only"}
+		}
+	case kind == "":
+		v.refuse("malformed", "a message needs a type", id)
+	default:
+		v.refuse("unknown_type", "this server does not know messages of that type", id)
+	}
+	return nil
+}
+
+func (v *viewer) refuse(code, message string, id []byte) {
+	v.session.box.reply(errorFrame(code, message, "", id))
+	v.session.sender.Wake()
+}
+
+// maxIDBytes bounds an id as JSON text; package telemetry/format takes 128 bytes of it unquoted.
+const maxIDBytes = 256
+
+// plainID returns an id fit to be repeated to its sender: a short string or number; else nothing.
+func plainID(raw json.RawMessage) []byte {
+	if len(raw) == 0 || len(raw) > maxIDBytes {
+		return nil
+	}
+	switch c := raw[0]; {
+	case c == '"', c == '-', c >= '0' && c <= '9':
+		return raw
+	}
+	return nil
+}
