@@ -1,0 +1,48 @@
+package api
+
+import "github.com/danielgtaylor/huma/v2"
+
+// Names of the security schemes in the OpenAPI document.
+const (
+	schemeBearer = "bearer" // a person's access token
+	schemeSensor = "sensor" // a sensor's secret_key
+)
+
+// requirement is an operation's Security: alternatives, one of which must be met. An empty list (not nil) says public; an alternative
+// without schemes says that nobody needs to be known.
+type requirement = []map[string][]string
+
+func public() requirement    { return requirement{} }
+func person() requirement    { return requirement{{schemeBearer: {}}} }
+func anybody() requirement   { return requirement{{schemeBearer: {}}, {}} } // public, but a good token says who
+func itsSensor() requirement { return requirement{{schemeSensor: {}}} }
+
+// allows reports whether one of the alternatives is the scheme.
+func allows(r requirement, scheme string) bool {
+	for _, alternative := range r {
+		if _, ok := alternative[scheme]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// isPublic reports whether a request may come without any credential.
+func isPublic(r requirement) bool {
+	if r == nil {
+		return false
+	}
+	for _, alternative := range r {
+		if len(alternative) == 0 {
+			return true
+		}
+	}
+	return len(r) == 0
+}
+
+func securitySchemes() map[string]*huma.SecurityScheme {
+	return map[string]*huma.SecurityScheme{
+		schemeBearer: {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A person's access token, from /auth/login"},
+		schemeSensor: {Type: "http", Scheme: "bearer", Description: "The sensor's own secret_key"},
+	}
+}
