@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// execute runs the command to its end and returns what it printed and whether it failed.
+func execute(t *testing.T, env []string, args ...string) (string, bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := program(ctx, args...)
+	cmd.Env = append(cmd.Env, env...)
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		t.Fatalf("sensorcast %v did not end\n%s", args, out)
+	}
+	return string(out), err != nil
+}
+
+func TestCommand_MistakesAreOneClearLine(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("no directory"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	yaml := func(text string) string {
+		path := filepath.Join(t.TempDir(), "sensorcast.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	free := []string{"--http-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}
+	for name, tc := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"taken port":        {append(free[2:], "--http-listen", taken.Addr().String()), []string{"taken", "--http-listen", taken.Addr().String()}},
+		"taken MQTT port":   {append(free[:2:2], "--admin-listen", "", "--mqtt-listen", taken.Addr().String()), []string{"taken", "--mqtt-listen"}},
+		"data dir is file":  {append(free, "--data-dir", file), []string{file}},
+		"unknown flag":      {append(free, "--tiket-ttl", "1s"), []string{"--tiket-ttl"}},
+		"unknown key":       {append(free, "--config", yaml("http_listen: :0\ntiket_ttl: 1s\n")), []string{"tiket_ttl"}},
+		"broken YAML":       {append(free, "--config", yaml("a: [")), []string{"sensorcast.yaml"}},
+		"missing file":      {append(free, "--config", "/nowhere/x.yaml"), []string{"/nowhere/x.yaml"}},
+		"long ticket":       {append(free, "--ticket-ttl", "31s"), []string{"--ticket-ttl", "30s"}},
+		"bad duration":      {append(free, "--silence-after", "soon"), []string{"--silence-after"}},
+		"bad registration":  {append(free, "--registration", "maybe"), []string{"--registration"}},
+		"TLS without files": {append(free, "--mqtts-listen", "127.0.0.1:0"), []string{"--tls-cert"}},
+		"not an address":    {append(free[2:], "--http-listen", "nonsense"), []string{"--http-listen"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"serve", "--data-dir", t.TempDir()}, tc.args...)
+			out, failed := execute(t, nil, args...)
+			if !failed {
+				t.Fatalf("exit status 0, want a failure\n%s", out)
+			}
+			last := lastLine(out)
+			for _, want := range tc.want {
+				if !strings.Contains(last, want) {
+					t.Errorf("last line %q does not mention %q", last, want)
+				}
+			}
+		})
+	}
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}
+
+func TestCommand_SecondServerOnADirectoryIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	serve(t, dir)
+	out, failed := execute(t, nil, "serve", "--data-dir", dir, "--http-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+	if !failed || !strings.Contains(lastLine(out), dir) {
+		t.Errorf("second server: failed %v, said %q; want a refusal that names %s", failed, lastLine(out), dir)
+	}
+}
+
+func TestCommand_FlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sensorcast.yaml")
+	if err := os.WriteFile(file, []byte("ticket_ttl: 1s\nsilence_after: 1m\nretain: 1h\nallowed_origins: [https://a.example, https://b.example]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, failed := execute(t, []string{"SENSORCAST_TICKET_TTL=2s", "SENSORCAST_SILENCE_AFTER=2m"}, "config", "print", "--config", file, "--ticket-ttl", "300ms")
+	if failed {
+		t.Fatal(out)
+	}
+	for _, want := range []string{"ticket_ttl: 300ms", "silence_after: 2m0s", "retain: 1h0m0s", "max_payload: 65536", "https://b.example"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("settings lack %q:\n%s", want, out)
+		}
+	}
+}
+
+func TestCommand_ExampleConfigurationHoldsEveryDefault(t *testing.T) {
+	out, failed := execute(t, nil, "config", "print")
+	if failed {
+		t.Fatal(out)
+	}
+	example, err := os.ReadFile("../../configs/sensorcast.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(string(example), out) {
+		t.Errorf("configs/sensorcast.yaml does not end in what `sensorcast config print` says; want\n%s", out)
+	}
+}
+
+func TestCommand_UnknownEnvironmentIsAWarning(t *testing.T) {
+	t.Setenv("SENSORCAST_PORT", "tcp://10.0.0.1:80")
+	s := serve(t, t.TempDir())
+	if !strings.Contains(s.log.String(), "SENSORCAST_PORT") {
+		t.Errorf("no warning names SENSORCAST_PORT:\n%s", s.log)
+	}
+}
+
+func TestCommand_VersionAndOpenAPIPrint(t *testing.T) {
+	if out, failed := execute(t, nil, "version"); failed || !strings.HasPrefix(out, "sensorcast ") {
+		t.Errorf("version printed %q", out)
+	}
+	if out, failed := execute(t, nil, "openapi"); failed || !strings.Contains(out, `"openapi":"3.1`) && !strings.Contains(out, `"openapi": "3.1`) {
+		t.Errorf("openapi printed %.200q", out)
+	}
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+
+	"log/slog"
+)
+
+// listeners are the bound addresses, by name: http, mqtt, mqtts, admin.
+type listeners struct{ byName map[string]net.Listener }
+
+func (l *listeners) get(name string) net.Listener { return l.byName[name] }
+
+// port returns a function giving the port bound for name, or 0.
+func (l *listeners) port(name string) func() int {
+	return func() int {
+		if bound, ok := l.byName[name]; ok {
+			if addr, ok := bound.Addr().(*net.TCPAddr); ok {
+				return addr.Port
+			}
+		}
+		return 0
+	}
+}
+
+// listen binds every configured address and logs what was chosen, in the first lines of the log, since port 0 is allowed everywhere.
+func (s *server) listen() error {
+	s.listeners = &listeners{byName: map[string]net.Listener{}}
+	s.onStop("addresses", func(context.Context) error {
+		var errs []error
+		for _, l := range s.listeners.byName {
+			if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+		return errors.Join(errs...)
+	})
+	for _, want := range []struct{ name, address string }{
+		{"http", s.settings.HTTPListen},
+		{"mqtt", s.settings.MQTTListen},
+		{"mqtts", s.settings.MQTTSListen},
+		{"admin", s.settings.AdminListen},
+	} {
+		if want.address == "" {
+			continue
+		}
+		l, err := net.Listen("tcp", want.address)
+		if err != nil {
+			return bindError(want.name, want.address, err)
+		}
+		s.listeners.byName[want.name] = l
+		s.log.Info("listening", "listener", want.name, "addr", l.Addr().String())
+	}
+	if plain := s.listeners.byName["mqtts"]; plain != nil {
+		certs, err := loadCertificates(s.settings.TLSCert, s.settings.TLSKey)
+		if err != nil {
+			return err
+		}
+		s.certs = certs
+		s.listeners.byName["mqtts"] = tls.NewListener(plain, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certs.current})
+	}
+	return nil
+}
+
+// bindError says in one line which setting to change.
+func bindError(name, address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s address %s is taken by another program; choose another with --%s-listen (port 0 picks a free one)", name, address, name)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%s address %s needs privileges this user has not; choose a port above 1023 with --%s-listen", name, address, name)
+	}
+	return fmt.Errorf("--%s-listen %s: %w", name, address, err)
+}
+
+// certificates is a certificate that can be replaced while connections are made.
+type certificates struct {
+	certFile, keyFile string
+	pair              atomic.Pointer[tls.Certificate]
+}
+
+func loadCertificates(certFile, keyFile string) (*certificates, error) {
+	c := &certificates{certFile: certFile, keyFile: keyFile}
+	return c, c.reload()
+}
+
+func (c *certificates) reload() error {
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return fmt.Errorf("load --tls-cert and --tls-key: %w", err)
+	}
+	c.pair.Store(&pair)
+	return nil
+}
+
+func (c *certificates) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.pair.Load(), nil
+}
+
+// onHangup reads certificates and the log level again on SIGHUP, until ctx ends. What cannot be read leaves the old in force.
+func (s *server) onHangup(ctx context.Context, level *slog.LevelVar) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() { // ends with ctx
+		defer signal.Stop(hangup)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangup:
+				s.reload(level)
+			}
+		}
+	}()
+}
+
+func (s *server) reload(level *slog.LevelVar) {
+	file := &configFile{}
+	if err := file.load(s.settings.ConfigFile); err != nil {
+		s.log.Error("configuration not read again", "err", err)
+	} else if word, ok := file.values["log_level"].(string); ok {
+		level.Set(parseLevel(word))
+	}
+	if s.certs != nil {
+		if err := s.certs.reload(); err != nil {
+			s.log.Error("certificate not read again", "err", err)
+			return
+		}
+	}
+	s.log.Info("settings read again", "level", level.Level().String())
+}

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"sensorcast/api"
+	"sensorcast/auth"
+	"sensorcast/bridge"
+	"sensorcast/broker"
+	"sensorcast/ingest"
+	"sensorcast/store"
+	"sensorcast/web"
+	"sensorcast/wire"
+)
+
+// serveCommand is `sensorcast serve`.
+type serveCommand struct{ settings }
+
+// Run serves until the context ends or a part fails for good.
+func (c *serveCommand) Run(ctx context.Context, parser *kong.Kong) error {
+	level := new(slog.LevelVar)
+	level.Set(parseLevel(c.LogLevel))
+	log := newLogger(level)
+	warnUnknownEnvironment(log, parser.Model)
+	s, err := start(&c.settings, log)
+	if err != nil {
+		return err
+	}
+	if s.setupToken != "" {
+		log.Info("no account yet: the first one becomes admin; from another machine it needs the set-up token", "setup_token", s.setupToken)
+	}
+	s.onHangup(ctx, level)
+	return s.wait(ctx)
+}
+
+// server is the running program.
+type server struct {
+	lifecycle
+	settings  *settings
+	log       *slog.Logger
+	listeners *listeners
+	certs     *certificates
+
+	store     *store.DB
+	directory *auth.Directory
+	auth      *auth.Service
+	changes   *auth.Changes
+	pipe      *ingest.Pipe
+	hub       *bridge.Hub
+	broker    *broker.Broker
+	api       *api.API
+
+	setupToken string     // what the first account needs from another machine; empty once there is one
+	failed     chan error // a part that cannot go on; the first one stops the server
+}
+
+// start opens, wires and serves everything. When a step fails, what was started is stopped again.
+func start(cfg *settings, log *slog.Logger) (_ *server, err error) {
+	s := &server{lifecycle: lifecycle{log: log}, settings: cfg, log: log, failed: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	// The garbage collector's default favours small heaps; ours is small and its rate of allocation is what costs.
+	debug.SetGCPercent(400)
+
+	if err := s.openStore(); err != nil {
+		return nil, err
+	}
+	if err := s.openAuth(); err != nil {
+		return nil, err
+	}
+	// All addresses are bound before any is served, so that a taken port is said before anything runs.
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	if err := s.wireUp(); err != nil {
+		return nil, err
+	}
+	s.serve()
+	log.Info("serving", "version", versionString(), "data_dir", cfg.DataDir)
+	return s, nil
+}
+
+func (s *server) openStore() error {
+	db, err := store.Open(store.Config{Dir: s.settings.DataDir, Retain: s.settings.Retain}, s.log)
+	if err != nil {
+		return err
+	}
+	s.store = db
+	s.onStop("store", func(context.Context) error { return db.Close() })
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { // ends when its step cancels it
+		defer close(done)
+		if err := db.Run(ctx); err != nil && ctx.Err() == nil {
+			s.fail(fmt.Errorf("store: %w", err))
+		}
+	}()
+	s.onStop("store upkeep", func(context.Context) error { cancel(); <-done; return nil })
+	return nil
+}
+
+func (s *server) openAuth() error {
+	keys, err := auth.LoadKeys(s.settings.DataDir)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	devices, err := s.store.Devices(ctx)
+	if err != nil {
+		return fmt.Errorf("load sensors: %w", err)
+	}
+	if keys.Fresh() && len(devices) > 0 {
+		return fmt.Errorf("keys.json is missing in %s, and without it no sensor's secret can be checked: restore it from a backup (a new one was made; to go on with it, start again and give every sensor a new secret)", s.settings.DataDir)
+	}
+	s.directory = auth.NewDirectory(keys)
+	s.directory.Load(devices)
+	s.changes = new(auth.Changes)
+	cfg := auth.Config{
+		TicketTTL:              s.settings.TicketTTL,
+		Registration:           s.settings.Registration,
+		TicketsPerMinute:       s.settings.TicketsPerMinute,
+		RegistrationsPerHour:   s.settings.RegistrationsPerHour,
+		LoginFailuresPerMinute: s.settings.LoginFailuresPerMinute,
+	}
+	users, err := s.store.CountUsers(ctx)
+	if err != nil {
+		return fmt.Errorf("count accounts: %w", err)
+	}
+	if users == 0 && s.settings.Registration == "open" {
+		s.setupToken = rand.Text()
+		cfg.SetupToken = s.setupToken
+	}
+	s.auth, err = auth.NewService(cfg, keys, s.store, s.store, s.directory, s.changes, s.log)
+	return err
+}
+
+// How long a socket may take no byte before it is given up.
+const (
+	deviceStall = 10 * time.Second
+	viewerStall = 60 * time.Second
+)
+
+// wireUp builds the way of a reading: broker, bridge and api hand it to the pipe, the pipe shows it to hub and broker and commits it.
+func (s *server) wireUp() error {
+	// A device that takes nothing for ten seconds is of no use to anybody; a viewer may be a phone in a tunnel.
+	devices, viewers := wire.NewPool(0, deviceStall), wire.NewPool(0, viewerStall)
+	s.onStop("socket writers", func(context.Context) error { devices.Close(); viewers.Close(); return nil })
+
+	s.pipe = ingest.New(ingest.Config{LastSeq: s.store.LastSeq()}, s.store, s.log)
+	s.onStop("committer", s.pipe.Close)
+
+	s.hub = bridge.New(bridge.Config{
+		AllowedOrigins: s.settings.AllowedOrigins,
+		SilenceAfter:   s.settings.SilenceAfter,
+		Epoch:          s.store.Epoch,
+		LastSeq:        s.store.LastSeq,
+	}, s.auth, s.directory, s.store, viewers, s.log)
+
+	var err error
+	s.broker, err = broker.New(broker.Config{
+		MaxPayload:     s.settings.MaxPayload,
+		ConnectTimeout: s.settings.ConnectTimeout,
+	}, s.auth, s.directory, s.pipe, devices, s.log)
+	if err != nil {
+		return fmt.Errorf("MQTT broker: %w", err)
+	}
+	if err := s.broker.Start(); err != nil {
+		return fmt.Errorf("start MQTT broker: %w", err)
+	}
+	s.onStop("MQTT broker", s.broker.Close)
+	s.pipe.Watch(s.hub, s.broker)
+	s.changes.Watch(s.hub)
+	s.changes.Watch(s.broker)
+
+	proxies, err := s.settings.proxies()
+	if err != nil {
+		return err
+	}
+	s.api = api.New(api.Config{
+		Version:        versionString(),
+		SilenceAfter:   s.settings.SilenceAfter,
+		Registration:   s.settings.Registration,
+		MaxPayload:     s.settings.MaxPayload,
+		MQTTPort:       s.listeners.port("mqtt"),
+		MQTTSPort:      s.listeners.port("mqtts"),
+		TrustedProxies: proxies,
+	}, api.Deps{
+		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store,
+		Intake: s.pipe, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
+	})
+	s.onStop("REST interface", func(context.Context) error { s.api.Close(); return nil })
+	return nil
+}
+
+// serve starts answering on every listener.
+func (s *server) serve() {
+	mux := http.NewServeMux()
+	mux.Handle("/", web.Handler())
+	mux.Handle("GET /ws", s.hub.Handler(s.pipe))
+	for _, path := range []string{"/api/", "/openapi.json", "/openapi.yaml", "/healthz", "/readyz"} {
+		mux.Handle(path, s.api.Handler())
+	}
+	s.serveHTTP("http", mux)
+	s.serveHTTP("admin", adminHandler(s))
+	// Hijacked sockets are not the HTTP server's any more: the hub closes them, and before the server stops.
+	s.onStop("live sockets", s.hub.Close)
+	for _, name := range []string{"mqtt", "mqtts"} {
+		if l := s.listeners.get(name); l != nil {
+			go func() { // ends when the broker's step closes it
+				if err := s.broker.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) {
+					s.fail(fmt.Errorf("MQTT listener: %w", err))
+				}
+			}()
+		}
+	}
+	s.onStop("readiness", func(context.Context) error { s.api.Drain(); return nil })
+}
+
+// Limits of the HTTP server: a client that is slow to send its request may not hold a connection for long. Replies have no deadline
+// of their own here: streams outlive any.
+const (
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 60 * time.Second
+	maxHeaderBytes    = 16 << 10
+)
+
+func (s *server) serveHTTP(name string, h http.Handler) {
+	l := s.listeners.get(name)
+	if l == nil {
+		return
+	}
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.With("component", "http").Handler(), slog.LevelDebug),
+	}
+	go func() { // ends when its step shuts it down
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.fail(fmt.Errorf("%s listener: %w", name, err))
+		}
+	}()
+	s.onStop(name+" listener", func(ctx context.Context) error {
+		if err := srv.Shutdown(ctx); err != nil {
+			return errors.Join(err, srv.Close())
+		}
+		return nil
+	})
+}
+
+// fail reports that a part cannot go on. Only the first report counts.
+func (s *server) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
+	}
+}
+
+// wait returns when ctx ends or a part fails, after everything has stopped.
+func (s *server) wait(ctx context.Context) error {
+	var failure error
+	select {
+	case <-ctx.Done():
+		s.log.Info("stopping")
+	case failure = <-s.failed:
+		s.log.Error("cannot go on, stopping", "err", failure)
+	case failure = <-s.store.Failed():
+		s.log.Error("store failed, stopping", "err", failure)
+	}
+	err := errors.Join(failure, s.stop())
+	if err == nil {
+		s.log.Info("stopped")
+	}
+	return err
+}
