@@ -99,7 +99,7 @@ func childUntilFileLimit(d *DB, sensor int64) {
 	case <-time.After(5 * time.Second):
 		fmt.Println("alive")
 	}
-	seq = childRecord(d, sensor, seq, 10)
+	childRecord(d, sensor, seq, 10)
 	fmt.Println("ready", d.Ready(context.Background()))
 }
 

@@ -19,18 +19,11 @@ const (
 	runEvery = time.Hour   // and how long fewer may wait: rows above the watermark do not expire
 	catchUp  = 2 * runRows // unindexed readings from which on indexing does not rest
 	lendAt   = 4 * runRows // and from which on Record does a turn of it each time, so that memory is bounded (see BoundsTheTail in the tests)
-
-	rowsPerIndexInsert = 100
 )
 
-func insertIndex(rows int) string {
+var insertIndex = newMulti(func(rows int) string {
 	return "INSERT OR IGNORE INTO reading_index (sensor_id, time, seq) VALUES (?,?,?)" + strings.Repeat(",(?,?,?)", rows-1)
-}
-
-var (
-	indexMany = insertIndex(rowsPerIndexInsert)
-	indexOne  = insertIndex(1)
-)
+})
 
 // run is the run under way. Guarded by the writer's turn.
 type run struct {
@@ -56,7 +49,7 @@ func (d *DB) indexTail(ctx context.Context, rows int) (done int, err error) {
 		if done == 0 {
 			return nil
 		}
-		if err := d.run.insert(tx, done); err != nil {
+		if err := d.run.insert(tx, d.hot, done); err != nil {
 			return err
 		}
 		if done < len(d.run.rows) {
@@ -91,17 +84,14 @@ func (d *DB) beginRun() {
 
 func (d *DB) nextRun() time.Time { return time.Unix(0, d.runAt.Load()).Add(runEvery) }
 
-func (r *run) insert(tx *sql.Tx, n int) error {
+func (r *run) insert(tx *sql.Tx, h hot, n int) error {
 	for some := r.rows[:n]; len(some) > 0; {
-		rows, query := 1, indexOne
-		if len(some) >= rowsPerIndexInsert {
-			rows, query = rowsPerIndexInsert, indexMany
-		}
+		rows, query := insertIndex.fit(len(some))
 		r.args = r.args[:0]
 		for _, e := range some[:rows] {
 			r.args = append(r.args, e.sensor, int64(e.time), e.seq)
 		}
-		if _, err := tx.Exec(query, r.args...); err != nil {
+		if _, err := h.in(tx, query).Exec(r.args...); err != nil {
 			return err
 		}
 		some = some[rows:]

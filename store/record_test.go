@@ -140,7 +140,7 @@ func TestRecord_SeqThatIsTakenFailsTheWholeBatch(t *testing.T) {
 func TestRecord_TableItselfRefusesASeqTwice(t *testing.T) {
 	d := openNew(t)
 	record(t, d, reads(1, 1))
-	if _, err := d.write.db.Exec(insertOne, appendReading(nil, new(reads(1, 1)))...); err == nil {
+	if _, err := d.write.db.Exec(insertReadings[len(insertReadings)-1], appendReading(nil, new(reads(1, 1)))...); err == nil {
 		t.Error("got nil, want a constraint error")
 	}
 }

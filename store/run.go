@@ -92,7 +92,7 @@ func (d *DB) nudge() {
 }
 
 const (
-	turnTarget = 20 * time.Millisecond // how long one turn may hold up commits, and with them acknowledgements
+	turnTarget = 5 * time.Millisecond // how long one turn may hold up commits, and with them acknowledgements
 	minRows    = 250
 	maxRows    = 16_000
 )

@@ -10,24 +10,16 @@ import (
 	"sensorcast/telemetry"
 )
 
-// rowsPerStatus is how many sensors one statement updates.
-const rowsPerStatus = 50
-
 // updateStatuses moves last-seen to the newest arrival, and latest where the reading is not older, by its own time, than the one
 // there. Last-seen is set, not raised: after the clock was corrected backwards a sensor must not look alive until the clock has
 // caught up.
-func updateStatuses(rows int) string {
+var updateStatuses = newMulti(func(rows int) string {
 	return `UPDATE sensor_status SET last_seen_at = v.column2,
 			latest_seq = CASE WHEN v.column3 >= latest_time THEN v.column4 ELSE latest_seq END,
 			latest_time = max(latest_time, v.column3)
 		FROM (VALUES (?,?,?,?)` + strings.Repeat(",(?,?,?,?)", rows-1) + `) AS v
 		WHERE sensor_id = v.column1`
-}
-
-var (
-	updateManyStatuses = updateStatuses(rowsPerStatus)
-	updateOneStatus    = updateStatuses(1)
-)
+})
 
 // newest is what one batch says of one sensor.
 type newest struct {
@@ -49,15 +41,12 @@ func (d *DB) updateStatus(tx *sql.Tx, readings []telemetry.Reading, fresh func(s
 	s := &d.scratch.status
 	s.gather(readings, fresh)
 	for rest := s.sensors; len(rest) > 0; {
-		rows, query := 1, updateOneStatus
-		if len(rest) >= rowsPerStatus {
-			rows, query = rowsPerStatus, updateManyStatuses
-		}
+		rows, query := updateStatuses.fit(len(rest))
 		s.args = s.args[:0]
 		for _, n := range rest[:rows] {
 			s.args = append(s.args, n.sensor, int64(n.seenAt), int64(n.latestTime), n.latestSeq)
 		}
-		result, err := tx.Exec(query, s.args...)
+		result, err := d.hot.in(tx, query).Exec(s.args...)
 		if err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@
 //   - One process per directory, by a lock on a file in it.
 //
 // Concurrency: all methods of [DB] are safe for concurrent use. There is one connection that writes; whoever writes waits for its
-// turn, first come first served, and background work (Run) takes turns of about 20 ms. Reading uses a pool of its own and never
+// turn, first come first served, and background work (Run) takes turns of about 5 ms. Reading uses a pool of its own and never
 // waits for writers. Reads are cut off after five seconds, so that no reader keeps the write-ahead log from being emptied.
 package store
 
@@ -47,6 +47,7 @@ type DB struct {
 	log    *slog.Logger
 	lock   *dirLock
 	write  *writer
+	hot    hot // for write's turn
 	read   *sql.DB
 	failed chan error // receives the one error after which nothing is written any more
 	epoch  atomic.Pointer[string]
@@ -115,6 +116,9 @@ func (d *DB) open() error {
 		return err
 	}
 	if err := migrate(db); err != nil {
+		return err
+	}
+	if d.hot, err = prepareHot(db); err != nil {
 		return err
 	}
 	return d.resume()
