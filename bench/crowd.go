@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -59,9 +58,10 @@ func (c *crowd) add(v *viewer, sampled bool) error {
 	return unix.EpollCtl(c.poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }
 
-// read takes in what has come, waiting for at most a moment when there is nothing.
-func (c *crowd) read(wait time.Duration) error {
-	n, err := unix.EpollWait(c.poll, c.events, int(wait.Milliseconds()))
+// read takes in what has come and returns at once when that is nothing. It never sleeps: a generator that does is woken for every few
+// frames by an interrupt to an idle processor, which the server's write(2) pays for. No viewer on another machine would cost that.
+func (c *crowd) read() error {
+	n, err := unix.EpollWait(c.poll, c.events, 0)
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return err
 	}

@@ -55,7 +55,7 @@ func (b *bench) fanout(sensors, viewers, window int) func(server) (result, error
 					sent++
 				}
 				before := audience.delivered
-				if err := audience.read(10 * time.Millisecond); err != nil {
+				if err := audience.read(); err != nil {
 					return err
 				}
 				if audience.delivered > before {
