@@ -233,7 +233,8 @@ func (c *conn) wake() {
 
 func (c *conn) signal() {
 	if c.waiters.Load() > 0 {
-		c.mu.Lock() // a waiter that has looked but does not sleep yet holds it
+		c.mu.Lock()
+		//lint:ignore SA2001 a waiter that has looked but does not sleep yet holds it, and would miss the broadcast
 		c.mu.Unlock()
 		c.changed.Broadcast()
 	}

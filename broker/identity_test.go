@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -229,7 +228,7 @@ func TestPending_BoundsAddressesAndAll(t *testing.T) {
 	}
 	for range 5 {
 		if !p.enter(addr(t, "127.0.0.1")) {
-			t.Error(fmt.Sprint("loopback is bounded to less than all"))
+			t.Error("loopback is bounded to less than all")
 		}
 	}
 }

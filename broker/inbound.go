@@ -39,8 +39,6 @@ type inbound struct {
 
 	stash    *packets.Packet // an outbound message moved out of the way of an inbound packet with its id
 	verdict  []byte          // codes of refused filters between OnSubscribe and OnSubscribed
-	paced    uint64          // conn.writes when pace last waited
-	queued   int             // retained messages queued since
 	replayed int             // bytes of retained messages queued since the last wait
 	lowered  bool            // the session expiry granted is less than asked for
 

@@ -35,7 +35,6 @@ var home = map[string]string{
 	"github.com/danielgtaylor/huma/v2":        "api",
 	"github.com/golang-jwt/jwt/v5":            "auth",
 	"github.com/alexedwards/argon2id":         "auth",
-	"golang.org/x/time":                       "auth",
 	"github.com/mattn/go-sqlite3":             "store",
 	"github.com/pressly/goose/v3":             "store",
 	"github.com/eclipse/paho.mqtt.golang":     "simulator",

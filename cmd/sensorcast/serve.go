@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -72,8 +73,7 @@ func start(cfg *settings, log *slog.Logger) (_ *server, err error) {
 			err = errors.Join(err, s.stop())
 		}
 	}()
-	// The garbage collector's default favours small heaps; ours is small and its rate of allocation is what costs.
-	debug.SetGCPercent(400)
+	cores := tuneRuntime()
 
 	if err := s.openStore(); err != nil {
 		return nil, err
@@ -85,12 +85,23 @@ func start(cfg *settings, log *slog.Logger) (_ *server, err error) {
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
-	if err := s.wireUp(); err != nil {
+	if err := s.wireUp(cores); err != nil {
 		return nil, err
 	}
 	s.serve()
 	log.Info("serving", "version", versionString(), "data_dir", cfg.DataDir)
 	return s, nil
+}
+
+// tuneRuntime fits Go's scheduler and collector to what this program does, and returns how many processors there are.
+func tuneRuntime() (cores int) {
+	cores = runtime.GOMAXPROCS(0)
+	// The committer spends its time in C and in fsync, and each time it returns it needs a place among those running. Without one to
+	// spare it queues behind every busy connection, and every acknowledgement with it.
+	runtime.GOMAXPROCS(cores + 1)
+	// The collector's default favours small heaps; ours is small and the rate of allocation is what costs.
+	debug.SetGCPercent(400)
+	return cores
 }
 
 func (s *server) openStore() error {
@@ -154,9 +165,9 @@ const (
 )
 
 // wireUp builds the way of a reading: broker, bridge and api hand it to the pipe, the pipe shows it to hub and broker and commits it.
-func (s *server) wireUp() error {
+func (s *server) wireUp(cores int) error {
 	// A device that takes nothing for ten seconds is of no use to anybody; a viewer may be a phone in a tunnel.
-	devices, viewers := wire.NewPool(0, deviceStall), wire.NewPool(0, viewerStall)
+	devices, viewers := wire.NewPool((cores+1)/2, deviceStall), wire.NewPool((cores+1)/2, viewerStall)
 	s.onStop("socket writers", func(context.Context) error { devices.Close(); viewers.Close(); return nil })
 
 	s.pipe = ingest.New(ingest.Config{LastSeq: s.store.LastSeq()}, s.store, s.log)
