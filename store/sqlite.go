@@ -20,9 +20,13 @@ const (
 	// write-ahead log and another connection's commit.
 	minLibrary = 3_051_003
 
-	// walPages is when the committing connection itself copies the write-ahead log into the database: 16 MB. Less often than the
-	// default 4 MB, because each time costs an fsync more; the file's size afterwards is walTarget at most.
-	walPages  = 4096
+	// pageBytes is the size of a page. A log of readings fills pages one after the other, and each costs two write(2)s on its way
+	// through the write-ahead log and one into the file: twice SQLite's default halves them. A commit of one reading writes more.
+	pageBytes = 8 << 10
+
+	// walPages is when the committing connection itself copies the write-ahead log into the database: 32 MB. Less often than the
+	// default 4 MB, because each time holds commits up; the file's size afterwards is walTarget at most.
+	walPages  = 32 << 20 / pageBytes
 	walTarget = 64 << 20
 
 	writerCache = 32 << 20 // bytes of pages the writer keeps: the inner nodes and hot leaves of the indexes
@@ -56,7 +60,24 @@ func dsn(path string, params url.Values) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + params.Encode()
 }
 
+// layOut gives a file that is still empty its page size, which cannot change once the write-ahead log is on.
+func layOut(path string) error {
+	if info, err := os.Stat(path); err != nil || info.Size() > 0 {
+		return err
+	}
+	db, err := sql.Open("sqlite3", dsn(path, url.Values{}))
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	_, err = db.Exec(fmt.Sprintf("PRAGMA page_size = %d; VACUUM", pageBytes))
+	return errors.Join(err, db.Close())
+}
+
 func openWriter(path string) (*sql.DB, error) {
+	if err := layOut(path); err != nil {
+		return nil, err
+	}
 	db, err := sql.Open("sqlite3", dsn(path, url.Values{
 		"_journal_mode": {"WAL"},
 		"_synchronous":  {"FULL"},

@@ -323,3 +323,11 @@ func TestReady_SaysNoWhileTheWriterIsTaken(t *testing.T) {
 	}
 	<-d.write.turn
 }
+
+func TestOpen_NewFilesHaveOurPageSize(t *testing.T) {
+	d := openNew(t)
+	var size int
+	if err := d.read.QueryRow("PRAGMA page_size").Scan(&size); err != nil || size != pageBytes {
+		t.Errorf("page_size = %d, %v; want %d", size, err, pageBytes)
+	}
+}
