@@ -162,12 +162,12 @@ func TestOpen_UnusableDirectoryIsOneClearLine(t *testing.T) {
 }
 
 func TestOpen_ReadOnlyDirectoryIsRefused(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root may write everywhere")
-	}
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
+	}
+	if os.Getuid() == 0 {
+		dir = "/sys/sensorcast" // the kernel's own tree, where not even root makes a directory
 	}
 	_, err := Open(Config{Dir: dir}, quiet())
 	if !errors.Is(err, fs.ErrPermission) || strings.Contains(err.Error(), "\n") {

@@ -115,6 +115,9 @@ CREATE TABLE sensor_status (
     last_problem_at INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
+-- Who has been silent since when, without reading every sensor.
+CREATE INDEX sensor_status_last_seen ON sensor_status (last_seen_at);
+
 -- Sensors that are gone and whose history is still to be deleted.
 CREATE TABLE purges (
     sensor_id INTEGER PRIMARY KEY,
