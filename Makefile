@@ -43,7 +43,7 @@ web/dist/index.html: web/node_modules/.package-lock.json web/openapi.json $(WEB_
 	@echo "building the dashboard"
 	@cd web && npm run --silent gen && npm run --silent build
 
-check: format vet lint web-check
+check: need-test format vet lint web-check
 	$(GO) test -race -short -shuffle=on ./...
 
 format:

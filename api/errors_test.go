@@ -239,7 +239,7 @@ func TestPlainJSONError_RepeatsNoByteOfTheInput(t *testing.T) {
 	}
 	var v any
 	if err := json.Unmarshal([]byte(`1e999`), &v); err == nil {
-		t.Skip("decoder changed")
+		t.Fatal("the decoder takes 1e999 now: this test needs another number that no float holds")
 	}
 	if err := readJSON([]byte(`1e999`), &v); err == nil || strings.Contains(err.Error(), "1e999") {
 		t.Errorf("got error %v", err)
