@@ -16,8 +16,10 @@ import (
 	"strings"
 )
 
+// KeyFile is the name of the file of keys in the data directory.
+const KeyFile = "keys.json"
+
 const (
-	keyFile       = "keys.json"
 	minKeyBytes   = 32
 	maxKeyFile    = 64 << 10
 	labelAccess   = "sensorcast access token v1"
@@ -32,7 +34,6 @@ type Keys struct {
 	access keyring
 	ticket keyring
 	pepper []byte
-	fresh  bool
 }
 
 // keyring signs with the active key and verifies with any, chosen by its id and never by trial.
@@ -40,10 +41,6 @@ type keyring struct {
 	active string
 	byID   map[string][]byte
 }
-
-// Fresh reports whether this process made the keys. Fresh keys beside a database that has sensors mean that keys.json was lost:
-// no device secret will be recognised until it is put back.
-func (k *Keys) Fresh() bool { return k.fresh }
 
 // String hides everything.
 func (k *Keys) String() string { return "[keys]" }
@@ -69,10 +66,9 @@ type masterKey struct {
 // LoadKeys reads keys.json in dir, making dir and the file (mode 0600) at first start. A file that others may read, a key that is short or
 // constant, and anything not understood are refused with an error that says what to do.
 func LoadKeys(dir string) (*Keys, error) {
-	path := filepath.Join(dir, keyFile)
+	path := filepath.Join(dir, KeyFile)
 	doc, err := readKeys(path)
-	fresh := errors.Is(err, fs.ErrNotExist)
-	if fresh {
+	if errors.Is(err, fs.ErrNotExist) {
 		if err := makeKeys(dir, path); err != nil {
 			return nil, fmt.Errorf("make %s: %w", path, err)
 		}
@@ -83,9 +79,8 @@ func LoadKeys(dir string) (*Keys, error) {
 	}
 	keys, err := doc.derive()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; restore it from a backup, or remove it to have new keys made (people must log in again and every sensor needs a new secret)", path, err)
+		return nil, fmt.Errorf("%s: %w; restore it from a backup", path, err)
 	}
-	keys.fresh = fresh
 	return keys, nil
 }
 

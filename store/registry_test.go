@@ -50,6 +50,10 @@ func TestCreateSensor_SerialIsUniqueByCase(t *testing.T) {
 	if !errors.Is(err, telemetry.ErrConflict) || !ok || field.Field != "serial_no" {
 		t.Errorf("taken serial: got %v, want a conflict of serial_no", err)
 	}
+	err = d.CreateSensor(t.Context(), &telemetry.Sensor{Serial: "A", OwnerID: b.ID}, [32]byte{})
+	if !errors.Is(err, telemetry.ErrConflict) {
+		t.Errorf("somebody's user name as serial: got %v, want a conflict", err)
+	}
 	err = d.CreateSensor(t.Context(), &telemetry.Sensor{Serial: "SN2", OwnerID: 999}, [32]byte{})
 	if !errors.Is(err, telemetry.ErrNotFound) {
 		t.Errorf("unknown owner: got %v, want %v", err, telemetry.ErrNotFound)

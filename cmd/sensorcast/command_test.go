@@ -89,6 +89,24 @@ func TestCommand_SecondServerOnADirectoryIsRefused(t *testing.T) {
 	}
 }
 
+func TestCommand_LostKeysAreRefusedAgainAndAgain(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, dir)
+	s.register("ann").sensor("SN1")
+	if err := s.terminate(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "keys.json")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a supervisor tries again
+		out, failed := execute(t, nil, "serve", "--data-dir", dir, "--http-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--admin-listen", "")
+		if !failed || !strings.Contains(lastLine(out), "keys.json is missing") {
+			t.Fatalf("without keys: failed %v, said %q; want a refusal that names keys.json", failed, lastLine(out))
+		}
+	}
+}
+
 func TestCommand_FlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sensorcast.yaml")
 	if err := os.WriteFile(file, []byte("ticket_ttl: 1s\nsilence_after: 1m\nretain: 1h\nallowed_origins: [https://a.example, https://b.example]\n"), 0o600); err != nil {

@@ -5,9 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -125,17 +128,20 @@ func (s *server) openStore() error {
 }
 
 func (s *server) openAuth() error {
-	keys, err := auth.LoadKeys(s.settings.DataDir)
-	if err != nil {
-		return err
-	}
 	ctx := context.Background()
 	devices, err := s.store.Devices(ctx)
 	if err != nil {
 		return fmt.Errorf("load sensors: %w", err)
 	}
-	if keys.Fresh() && len(devices) > 0 {
-		return fmt.Errorf("keys.json is missing in %s, and without it no sensor's secret can be checked: restore it from a backup (a new one was made; to go on with it, start again and give every sensor a new secret)", s.settings.DataDir)
+	if len(devices) > 0 {
+		// New keys would make every secret wrong, and a supervisor's second try would go on with them as if nothing had happened.
+		if _, err := os.Stat(filepath.Join(s.settings.DataDir, auth.KeyFile)); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is missing in %s and without it no sensor's secret can be checked; restore it from a backup, or copy that of a server started once on an empty directory and give every sensor a new secret", auth.KeyFile, s.settings.DataDir)
+		}
+	}
+	keys, err := auth.LoadKeys(s.settings.DataDir)
+	if err != nil {
+		return err
 	}
 	s.directory = auth.NewDirectory(keys)
 	s.directory.Load(devices)
