@@ -295,7 +295,7 @@ func TestClose_SendsTheAcksThatStillCommit(t *testing.T) {
 	inBubble(t, newIntake, func(t *testing.T, h *house) {
 		p := h.pipeLogin(t, "A", v5)
 		p.send(publish("sensors/A/telemetry", "1", 1, 1))
-		h.in.await(t, 1)
+		synctest.Wait() // handed over, and the acknowledgement written to the gate
 		go h.close(t)
 		p.silent()
 		h.in.commit(1, nil)
