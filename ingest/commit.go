@@ -11,11 +11,7 @@ import (
 // commit is the committer's goroutine: it takes all that waits, has it made durable, and tells the receipts.
 func (p *Pipe) commit() {
 	defer close(p.done)
-	var (
-		readings []telemetry.Reading
-		receipts []receipt
-		problems []Problem
-	)
+	var b batch
 	for {
 		// Those who are ready to hand something in come first: under load the next transaction is a third larger for it, and when
 		// nobody is ready this costs nothing.
@@ -28,18 +24,16 @@ func (p *Pipe) commit() {
 			p.mu.Unlock()
 			return
 		}
-		readings, receipts = p.queue.take(p.cfg.BatchReadings, readings[:0], receipts[:0])
-		problems = p.takeProblemsLocked(problems[:0])
+		p.queue.take(p.cfg.BatchReadings, &b)
+		b.problems = p.takeProblemsLocked(b.problems)
 		p.mu.Unlock()
 		p.room.Signal()
 
-		err := p.record(Batch{Readings: readings, Problems: problems})
-		for _, r := range receipts {
+		err := p.record(Batch{Readings: b.readings, Problems: b.problems, Changes: b.changes})
+		for _, r := range b.receipts {
 			r.r.Committed(err)
 		}
-		clear(readings) // a quiet server must not keep the last burst's payloads alive
-		clear(receipts)
-		clear(problems)
+		b.reset()
 	}
 }
 
@@ -53,7 +47,7 @@ func (p *Pipe) takeProblemsLocked(into []Problem) []Problem {
 }
 
 func (p *Pipe) record(b Batch) error {
-	if len(b.Readings) == 0 && len(b.Problems) == 0 {
+	if len(b.Readings) == 0 && len(b.Problems) == 0 && len(b.Changes) == 0 {
 		return nil
 	}
 	start := time.Now()
@@ -62,15 +56,17 @@ func (p *Pipe) record(b Batch) error {
 	p.report(err)
 	if err == nil {
 		p.counters.committed.Add(int64(len(b.Readings)))
+		p.counters.journaled.Add(int64(len(b.Changes)))
 		return nil
 	}
 	p.counters.failed.Add(int64(len(b.Readings)))
+	p.counters.unjournaled.Add(int64(len(b.Changes)))
 	p.mu.Lock()
 	for _, pr := range b.Problems {
 		p.addProblemLocked(pr) // try again with a later batch
 	}
 	p.mu.Unlock()
-	return fmt.Errorf("store readings: %w: %w", telemetry.ErrUnavailable, err)
+	return fmt.Errorf("store batch: %w: %w", telemetry.ErrUnavailable, err)
 }
 
 // report logs when the store begins to fail and when it works again: a line for each batch would fill the disk that is full already.

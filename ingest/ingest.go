@@ -2,13 +2,15 @@
 //
 //	broker, bridge, api ──Accept──► decode → order → observers (live)
 //	                                          └────► queue ──committer──► store ──► Receipt (PUBACK, ack, 202)
+//	broker ──Journal (what becomes of MQTT sessions)───┘
 //
 // It gives each reading its place in the server's one log (Seq), shows it to the observers at once, and commits what waits in groups:
 // one transaction takes everything that arrived while the last one was being written, so an idle server commits at once and a busy
 // one in large groups, without a timer.
 //
-// Invariants: readings of one caller keep their order; Seq rises in the order the observers see and in the order of commits; a
-// [Receipt] hears of success only after the store has made its message durable; QoS ≥ 1 is never dropped, only held back.
+// Invariants: readings and changes of one caller keep their order; Seq rises in the order the observers see and in the order of
+// commits; a [Receipt] hears of success only after the store has made its message, or changes, durable; QoS ≥ 1 and changes are never
+// dropped, only held back; what came in one call is stored whole or not at all.
 //
 // Locks: Pipe.mu guards order and queue. Observers run under it, by contract in memory only and never blocking, because the order
 // they see must be the order of Seq. The store is called without it.
@@ -22,6 +24,7 @@ import (
 	"sync"
 	"time"
 
+	"sensorcast/session"
 	"sensorcast/telemetry"
 )
 
@@ -35,15 +38,16 @@ type Message struct {
 	Via      telemetry.Via
 }
 
-// Receipt learns the fate of an accepted message. Committed is called exactly once, for the messages of one caller in the order they
-// were accepted, from the committer's goroutine, which it must not block. A nil error means that all of the message is durable; any
-// other is of kind telemetry.ErrUnavailable.
+// Receipt learns the fate of an accepted message, or of changes. Committed is called exactly once, for the calls of one caller in the
+// order they were made, from the committer's goroutine, which it must not block. A nil error means that all of the message, or every
+// change, is durable; any other is of kind telemetry.ErrUnavailable.
 type Receipt interface{ Committed(err error) }
 
 // Recorder makes readings durable; package store implements it.
 type Recorder interface {
 	// Record writes the batch in one transaction and returns when it will survive a power cut. Readings whose Key is already
-	// stored are skipped. Readings come in rising Seq, above those of every earlier batch. Calls do not overlap.
+	// stored are skipped. Readings come in rising Seq, above those of every earlier batch, changes in the order they were made. Calls
+	// do not overlap.
 	Record(b Batch) error
 }
 
@@ -51,6 +55,7 @@ type Recorder interface {
 type Batch struct {
 	Readings []telemetry.Reading
 	Problems []Problem
+	Changes  []session.Change
 }
 
 // Problem adds to what the owner is told of a sensor that sends what cannot be taken.
@@ -67,9 +72,9 @@ type Observer interface{ Observe(r *telemetry.Reading) }
 
 // Config bounds the pipe. Zero fields take the defaults.
 type Config struct {
-	QueueReadings int   // readings that may wait for the store; default 65,536
+	QueueReadings int   // readings and changes that may wait for the store; default 65,536
 	QueueBytes    int   // and their bytes, once for what is held back and once for what is shed; default 32 MiB
-	BatchReadings int   // readings in one transaction, exceeded to keep a message whole and by what was shed; default 4,096
+	BatchReadings int   // readings and changes in one transaction, exceeded to keep a call whole and by what was shed; default 4,096
 	LastSeq       int64 // the log's end at start; the first reading gets the next number
 }
 
@@ -101,7 +106,7 @@ type Pipe struct {
 	mu        sync.Mutex // guards all below
 	observers []Observer
 	work      sync.Cond // the committer waits here for work
-	room      sync.Cond // callers of Accept wait here for room
+	room      sync.Cond // callers of Accept and Journal wait here for room
 	seq       int64     // last Seq given
 	queue     queue
 	recent    recentKeys
@@ -161,7 +166,7 @@ func (p *Pipe) Accept(m Message, r Receipt) error {
 		p.waitForRoomLocked()
 	}
 	if p.closed {
-		return fmt.Errorf("server is stopping: %w", telemetry.ErrUnavailable)
+		return errStopping
 	}
 	first := p.seq + 1
 	shed := m.Shed && p.queue.crowded(p.cfg)
@@ -172,11 +177,20 @@ func (p *Pipe) Accept(m Message, r Receipt) error {
 	if r != nil {
 		p.queue.receipts = append(p.queue.receipts, receipt{first: first, last: p.seq, r: r})
 	}
+	p.queuedLocked()
+	return nil
+}
+
+// errStopping is what callers hear from a pipe that is closed.
+var errStopping = fmt.Errorf("server is stopping: %w", telemetry.ErrUnavailable)
+
+// queuedLocked tells the committer that there is work, and lets the next in line come as long as there is room: waking all of them at
+// each commit would be an overload of its own.
+func (p *Pipe) queuedLocked() {
 	p.work.Signal()
 	if !p.queue.full(p.cfg) {
-		p.room.Signal() // the next in line; waking all of them at each commit would be an overload of its own
+		p.room.Signal()
 	}
-	return nil
 }
 
 func (p *Pipe) waitForRoomLocked() {

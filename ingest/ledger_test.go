@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"sensorcast/session"
 	"sensorcast/telemetry"
 )
 
@@ -28,6 +29,7 @@ type ledger struct {
 	mu       sync.Mutex
 	readings []telemetry.Reading
 	problems []Problem
+	changes  []session.Change
 	batches  int
 }
 
@@ -42,6 +44,7 @@ func (l *ledger) Record(b Batch) error {
 	l.batches++
 	l.readings = append(l.readings, b.Readings...)
 	l.problems = append(l.problems, b.Problems...)
+	l.changes = append(l.changes, b.Changes...)
 	return nil
 }
 

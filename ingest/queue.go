@@ -5,14 +5,17 @@ import (
 	"math"
 	"slices"
 
+	"sensorcast/session"
 	"sensorcast/telemetry"
 )
 
-// queue holds what waits for the committer. It is guarded by Pipe.mu and bounded by Config through full, which may be exceeded by the
-// readings of one message.
+// queue holds what waits for the committer. It is guarded by Pipe.mu and bounded by Config through full, which may be exceeded by what
+// comes in one call.
 type queue struct {
 	readings []telemetry.Reading
-	bytes    int
+	changes  []session.Change
+	entries  []entry // how changes came
+	bytes    int     // of readings and changes
 	receipts []receipt
 
 	// newest holds, under overload, the newest QoS 0 reading of each sensor: bounded by their number and by Config.QueueBytes.
@@ -26,13 +29,24 @@ type receipt struct {
 	r           Receipt
 }
 
+// entry is the changes of one call. Its place is behind the reading of Seq after and before the next one.
+type entry struct {
+	after   int64
+	changes int
+	bytes   int
+	r       Receipt // nil: nobody asks
+}
+
+// held counts what waits; a call without changes counts too.
+func (q *queue) held() int { return len(q.readings) + max(len(q.changes), len(q.entries)) }
+
 func (q *queue) full(c Config) bool {
-	return len(q.readings) >= c.QueueReadings || q.bytes >= c.QueueBytes
+	return q.held() >= c.QueueReadings || q.bytes >= c.QueueBytes
 }
 
 // crowded reports whether QoS 0 should make way, so that what was promised an acknowledgement still finds room.
 func (q *queue) crowded(c Config) bool {
-	return len(q.readings) >= c.QueueReadings*4/5 || q.bytes >= c.QueueBytes/5*4
+	return q.held() >= c.QueueReadings*4/5 || q.bytes >= c.QueueBytes/5*4
 }
 
 func (q *queue) push(r *telemetry.Reading) {
@@ -64,49 +78,119 @@ func (q *queue) drop(r *telemetry.Reading) {
 }
 
 func (q *queue) empty() bool {
-	return len(q.readings) == 0 && len(q.newest) == 0 && len(q.receipts) == 0
+	return len(q.readings) == 0 && len(q.newest) == 0 && len(q.entries) == 0
 }
 
-// take moves about n readings, and the receipts they satisfy, out of the queue into the given slices, in rising Seq.
-func (q *queue) take(n int, readings []telemetry.Reading, receipts []receipt) ([]telemetry.Reading, []receipt) {
-	n, m, through := q.cut(n)
-	readings = append(readings, q.readings[:n]...)
-	for i := range readings {
-		q.bytes -= len(readings[i].Data)
+// batch is what the committer takes at once. Its memory is used again.
+type batch struct {
+	readings []telemetry.Reading
+	changes  []session.Change
+	problems []Problem
+	receipts []receipt // all that are owed, in the order they were promised
+}
+
+// reset lets go of everything: a quiet server must not keep the last burst's payloads alive.
+func (b *batch) reset() {
+	clear(b.readings)
+	clear(b.changes)
+	clear(b.problems)
+	clear(b.receipts)
+	b.readings, b.changes, b.problems, b.receipts = b.readings[:0], b.changes[:0], b.problems[:0], b.receipts[:0]
+}
+
+// take moves about n readings and changes, and the receipts they satisfy, out of the queue into b, readings in rising Seq.
+func (q *queue) take(n int, b *batch) {
+	c := q.cut(n)
+	b.readings = append(b.readings, q.readings[:c.readings]...)
+	for i := range b.readings {
+		q.bytes -= len(b.readings[i].Data)
 	}
-	receipts = append(receipts, q.receipts[:m]...)
-	q.readings = slices.Delete(q.readings, 0, n) // clears what it leaves behind
-	q.receipts = slices.Delete(q.receipts, 0, m)
+	b.receipts = q.promised(c, b.receipts)
+	changes := 0
+	for _, e := range q.entries[:c.entries] {
+		changes += e.changes
+		q.bytes -= e.bytes
+	}
+	b.changes = append(b.changes, q.changes[:changes]...)
+	q.readings = slices.Delete(q.readings, 0, c.readings) // clears what it leaves behind
+	q.receipts = slices.Delete(q.receipts, 0, c.receipts)
+	q.entries = slices.Delete(q.entries, 0, c.entries)
+	q.changes = slices.Delete(q.changes, 0, changes)
 
 	// A conflated reading belongs to the batch that covers its Seq: a later one would break the order of commits.
 	if len(q.newest) > 0 {
 		for _, r := range q.newest {
-			if r.Seq <= through {
-				readings = append(readings, r)
+			if r.Seq <= c.through {
+				b.readings = append(b.readings, r)
 				q.drop(&r)
 			}
 		}
-		slices.SortFunc(readings, func(a, b telemetry.Reading) int { return cmp.Compare(a.Seq, b.Seq) })
+		slices.SortFunc(b.readings, func(a, b telemetry.Reading) int { return cmp.Compare(a.Seq, b.Seq) })
 	}
-	return readings, receipts
 }
 
-// cut decides how many readings and receipts the next batch takes, and up to which Seq. It never cuts a message in two that is owed a
-// receipt: its first half might fail and its second succeed.
-func (q *queue) cut(n int) (readings, receipts int, through int64) {
-	if n >= len(q.readings) {
-		return len(q.readings), len(q.receipts), math.MaxInt64
+// promised appends the receipts of what c takes: those of messages and those of changes, each list in order, merged into one.
+func (q *queue) promised(c cut, into []receipt) []receipt {
+	messages := q.receipts[:c.receipts]
+	for _, e := range q.entries[:c.entries] {
+		if e.r == nil {
+			continue
+		}
+		n := 0
+		for n < len(messages) && messages[n].last <= e.after {
+			n++
+		}
+		into = append(append(into, messages[:n]...), receipt{r: e.r})
+		messages = messages[n:]
 	}
-	through = q.readings[n-1].Seq
+	return append(into, messages...)
+}
+
+// cut is where a batch ends: how much of each list it takes, and the Seq it reaches.
+type cut struct {
+	readings, entries, receipts int
+	through                     int64
+}
+
+// cut decides what the next batch takes: about n readings and changes, in the order they came. It never cuts a message in two that is
+// owed a receipt, nor the changes of one call: the first half might fail and the second succeed.
+func (q *queue) cut(n int) (c cut) {
+	if n >= len(q.readings)+len(q.changes) {
+		return cut{len(q.readings), len(q.entries), len(q.receipts), math.MaxInt64}
+	}
+	c = q.walk(n)
 	for _, r := range q.receipts {
-		if r.first > through {
+		if r.first > c.through {
 			break
 		}
-		through = max(through, r.last)
-		receipts++
+		c.through = max(c.through, r.last)
+		c.receipts++
 	}
-	for n < len(q.readings) && q.readings[n].Seq <= through {
-		n++
+	for c.readings < len(q.readings) && q.readings[c.readings].Seq <= c.through {
+		c.readings++
 	}
-	return n, receipts, through
+	return c
+}
+
+// walk takes about n readings and changes as they come. No changes can lie among the readings of one message, so completing one
+// afterwards passes none over.
+func (q *queue) walk(n int) (c cut) {
+	for n > 0 {
+		readings := len(q.readings)
+		if c.entries < len(q.entries) {
+			e := &q.entries[c.entries]
+			if c.readings == readings || q.readings[c.readings].Seq > e.after {
+				c.entries++
+				c.through = e.after
+				n -= e.changes
+				continue
+			}
+			readings, _ = slices.BinarySearchFunc(q.readings, e.after+1, func(r telemetry.Reading, seq int64) int { return cmp.Compare(r.Seq, seq) })
+		}
+		some := min(n, readings-c.readings)
+		c.readings += some
+		c.through = q.readings[c.readings-1].Seq
+		n -= some
+	}
+	return c
 }

@@ -14,6 +14,7 @@ var commitBounds = [...]time.Duration{
 type counters struct {
 	accepted                                  [3]atomic.Int64 // by telemetry.Via
 	committed, failed                         atomic.Int64
+	journaled, unjournaled                    atomic.Int64
 	malformed, refused, repeated, shed, waits atomic.Int64
 	commits, commitNanos                      atomic.Int64
 	commitBuckets                             [len(commitBounds)]atomic.Int64
@@ -41,13 +42,17 @@ type Stats struct {
 	Shed      int64    // QoS 0 readings given up under overload, nearly always for a newer one of their sensor
 	Waits     int64    // times a door was held back by a full queue
 
+	Journaled   int64 // changes of MQTT sessions handed to the store with success
+	Unjournaled int64 // changes the store refused
+
 	Commits       int64              // transactions
 	CommitSeconds float64            // and the time they took
 	CommitBuckets map[float64]uint64 // how many took at most so many seconds, cumulative
 
-	Queued      int   // readings waiting now
-	QueuedBytes int   // and their bytes
-	LastSeq     int64 // last Seq given
+	Queued        int   // readings waiting now
+	QueuedChanges int   // changes of MQTT sessions waiting now
+	QueuedBytes   int   // and the bytes of both
+	LastSeq       int64 // last Seq given
 }
 
 // Stats returns the present figures.
@@ -56,6 +61,7 @@ func (p *Pipe) Stats() Stats {
 	s := Stats{
 		Committed: c.committed.Load(), Failed: c.failed.Load(), Malformed: c.malformed.Load(), Refused: c.refused.Load(),
 		Repeated: c.repeated.Load(), Shed: c.shed.Load(), Waits: c.waits.Load(), Commits: c.commits.Load(),
+		Journaled: c.journaled.Load(), Unjournaled: c.unjournaled.Load(),
 		CommitSeconds: time.Duration(c.commitNanos.Load()).Seconds(),
 		CommitBuckets: make(map[float64]uint64, len(commitBounds)),
 	}
@@ -68,7 +74,8 @@ func (p *Pipe) Stats() Stats {
 		s.CommitBuckets[bound.Seconds()] = sum
 	}
 	p.mu.Lock()
-	s.Queued, s.QueuedBytes, s.LastSeq = len(p.queue.readings)+len(p.queue.newest), p.queue.bytes+p.queue.newestBytes, p.seq
+	s.Queued, s.QueuedChanges = len(p.queue.readings)+len(p.queue.newest), len(p.queue.changes)
+	s.QueuedBytes, s.LastSeq = p.queue.bytes+p.queue.newestBytes, p.seq
 	p.mu.Unlock()
 	return s
 }
