@@ -111,7 +111,8 @@ func (d *DB) UpdateUser(ctx context.Context, u auth.User) error {
 	return nil
 }
 
-// DeleteUser implements auth.Accounts: the account, its sensors and its refresh tokens go at once, the sensors' history in the background.
+// DeleteUser implements auth.Accounts: the account, its sensors, its MQTT sessions and its refresh tokens go at once, the sensors'
+// history in the background.
 func (d *DB) DeleteUser(ctx context.Context, id int64) error {
 	err := d.write.do(ctx, func(tx *sql.Tx) error {
 		if err := require(tx, "account", "SELECT 1 FROM users WHERE id = ?", id); err != nil {

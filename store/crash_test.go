@@ -16,6 +16,7 @@ import (
 
 	"sensorcast/auth"
 	"sensorcast/ingest"
+	"sensorcast/session"
 	"sensorcast/telemetry"
 )
 
@@ -48,6 +49,14 @@ func child(role, dir string) {
 		}
 	case "limit":
 		childUntilFileLimit(d, sensor)
+	case "journal":
+		for seed := rand.Uint64N(1 << 60); ; seed++ {
+			fmt.Println("handed", seed)
+			if err := d.Record(ingest.Batch{Changes: changesOf(seed)}); err != nil {
+				panic(err)
+			}
+			fmt.Println("kept", seed)
+		}
 	}
 	os.Exit(0)
 }
@@ -179,6 +188,66 @@ func TestCrash_NothingAcknowledgedIsLost(t *testing.T) {
 	checkIndex(t, d)
 	indexed := count(t, d, "SELECT count(*) FROM reading_index")
 	t.Logf("%d readings acknowledged, %d of them indexed, all there", len(stored), indexed)
+}
+
+// changesOf are the changes of one batch; parent and child make the same of the same seed.
+func changesOf(seed uint64) []session.Change {
+	r := rand.New(rand.NewPCG(seed, 0))
+	changes := make([]session.Change, 1+r.IntN(100))
+	for i := range changes {
+		changes[i] = anyChange(r.IntN)
+	}
+	return changes
+}
+
+// After each kill the file holds what was acknowledged, and of the one batch that was not, all or nothing.
+func TestCrash_AcknowledgedChangesAreKeptAndNoneByHalves(t *testing.T) {
+	dir := t.TempDir()
+	d := openAt(t, dir)
+	childSensor(d)
+	abandon(t, d)
+	m := newMirror()
+	m.users[1], m.sensors[1] = true, true
+	batches := 0
+	for round := range 5 {
+		cmd, out := startChild(t, "journal", dir)
+		kill := time.AfterFunc(time.Hour, func() { _ = cmd.Process.Kill() })
+		doubtful := m.clone()
+		for out.Scan() {
+			word := strings.Fields(out.Text())
+			switch word[0] {
+			case "open":
+				kill.Reset(time.Duration(50+rand.IntN(250)) * time.Millisecond)
+			case "handed":
+				for _, c := range changesOf(uint64(number(t, word[1]))) {
+					doubtful.apply(c)
+				}
+			case "kept":
+				m = doubtful.clone()
+				batches++
+			default:
+				t.Fatalf("round %d: child said %q", round, out.Text())
+			}
+		}
+		kill.Stop()
+		if err := cmd.Wait(); err == nil || err.Error() != "signal: killed" {
+			t.Fatalf("round %d: child ended by itself: %v", round, err)
+		}
+		d := openAt(t, dir)
+		found, at := sessions(t, d), telemetry.Now()
+		abandon(t, d)
+		lost := differ(found, m.start(at))
+		if lost != "" && differ(found, doubtful.start(at)) != "" {
+			t.Fatalf("round %d: what is kept differs from what was acknowledged (-want +got):\n%s", round, lost)
+		}
+		if lost != "" {
+			m = doubtful
+		}
+	}
+	if batches == 0 {
+		t.Fatal("nothing was acknowledged")
+	}
+	t.Logf("%d batches of changes acknowledged, %d sessions kept", batches, len(m.sessions))
 }
 
 func TestCrash_FailedWriteFailsTheStoreForGood(t *testing.T) {

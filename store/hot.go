@@ -35,7 +35,7 @@ type hot map[string]*sql.Stmt
 
 func prepareHot(db *sql.DB) (hot, error) {
 	h := hot{}
-	queries := []string{endOfLog}
+	queries := append([]string{endOfLog}, changeStatements...)
 	for _, m := range []multi{insertReadings, updateStatuses, insertIndex} {
 		queries = append(queries, m[:]...)
 	}

@@ -28,15 +28,16 @@ type recordScratch struct {
 	status statusScratch
 }
 
-// Record makes the batch durable in one transaction: readings, each sensor's latest and last-seen, problems. Readings come in
-// rising Seq above all stored before; one that does not is an error, for a cursor by seq would never find it. Readings whose Key is
-// stored already are skipped and move nothing.
+// Record makes the batch durable in one transaction: readings, each sensor's latest and last-seen, problems, changes of sessions.
+// Readings come in rising Seq above all stored before; one that does not is an error, for a cursor by seq would never find it. Readings
+// whose Key is stored already are skipped and move nothing. Changes of what is not kept, or of sensors and people who are gone, do
+// nothing; no change makes a batch fail that would not have failed without it.
 //
 // A nil error means the batch survives a power cut. Any error means none of it is stored; of kind telemetry.ErrUnavailable (disk
 // full, failed disk, file held by another process for a minute) when trying again later may work. It does not depend on any
 // context.
 func (d *DB) Record(b ingest.Batch) error {
-	if len(b.Readings) == 0 && len(b.Problems) == 0 {
+	if len(b.Readings) == 0 && len(b.Problems) == 0 && len(b.Changes) == 0 {
 		return nil
 	}
 	if n := len(b.Readings); n > 0 {
@@ -49,13 +50,16 @@ func (d *DB) Record(b ingest.Batch) error {
 		return err
 	}, func() { d.tail.add(b.Readings, fresh) })
 	if err != nil {
-		d.renewEpoch() // viewers have been shown readings that are not stored
+		if len(b.Readings) > 0 {
+			d.renewEpoch() // viewers have been shown readings that are not stored
+		}
 		d.counters.failures.Add(1)
 		return err
 	}
 	d.counters.commits.Add(1)
 	d.counters.recorded.Add(int64(stored))
 	d.counters.duplicates.Add(int64(len(b.Readings) - stored))
+	d.counters.changes.Add(int64(len(b.Changes)))
 	d.boundTail()
 	return nil
 }
@@ -92,6 +96,9 @@ func (d *DB) record(tx *sql.Tx, b ingest.Batch) (stored int, fresh func(seq int6
 	}
 	if err := addProblems(tx, b.Problems); err != nil {
 		return 0, nil, fmt.Errorf("update problems: %w", err)
+	}
+	if err := d.change(tx, b.Changes); err != nil {
+		return 0, nil, fmt.Errorf("change sessions: %w", err)
 	}
 	return stored, fresh, nil
 }

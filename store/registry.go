@@ -80,7 +80,7 @@ func (d *DB) UpdateSensor(ctx context.Context, s telemetry.Sensor) error {
 	return nil
 }
 
-// DeleteSensor removes the sensor at once, so that its serial is free; its history follows in the background. telemetry.ErrNotFound.
+// DeleteSensor removes the sensor at once, with its MQTT sessions and retained messages, so that its serial is free; its history follows in the background. telemetry.ErrNotFound.
 func (d *DB) DeleteSensor(ctx context.Context, id int64) error {
 	err := d.write.do(ctx, func(tx *sql.Tx) error {
 		if err := require(tx, "sensor", "SELECT 1 FROM sensors WHERE id = ?", id); err != nil {
@@ -101,7 +101,7 @@ func (d *DB) deleteSensors(tx *sql.Tx, where string, arg int64) error {
 		return err
 	}
 	d.purging.Store(true)
-	_, err := tx.Exec("DELETE FROM sensors WHERE "+where, arg) // tags, secrets and status go with them
+	_, err := tx.Exec("DELETE FROM sensors WHERE "+where, arg) // tags, secrets, status, MQTT sessions and retained messages go with them
 	return err
 }
 

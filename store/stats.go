@@ -8,15 +8,16 @@ import (
 type counters struct {
 	commits, failures, recorded, duplicates   atomic.Int64
 	indexed, expired, purged, steps, stepTime atomic.Int64
-	truncations                               atomic.Int64
+	truncations, changes                      atomic.Int64
 }
 
 // Stats are counts since the start, except where they say "now".
 type Stats struct {
-	Commits    int64 // batches of readings made durable
+	Commits    int64 // batches made durable
 	Failures   int64 // batches that failed; nothing of them is stored
 	Recorded   int64 // readings stored
 	Duplicates int64 // readings skipped because they were stored already
+	Changes    int64 // changes of MQTT sessions made durable
 
 	Indexed     int64 // readings added to the history index
 	Expired     int64 // readings deleted for their age
@@ -37,6 +38,7 @@ func (d *DB) Stats() Stats {
 	wal := fileSize(d.path + "-wal")
 	return Stats{
 		Commits: c.commits.Load(), Failures: c.failures.Load(), Recorded: c.recorded.Load(), Duplicates: c.duplicates.Load(),
+		Changes: c.changes.Load(),
 		Indexed: c.indexed.Load(), Expired: c.expired.Load(), Purged: c.purged.Load(),
 		Steps: c.steps.Load(), StepNanos: c.stepTime.Load(), Truncations: c.truncations.Load(),
 		Unindexed: int64(young + old), DiskBytes: fileSize(d.path) + wal, WALBytes: wal,

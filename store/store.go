@@ -1,7 +1,9 @@
-// Package store keeps what must outlive the process: accounts, sessions, the sensor registry and the log of readings, in one SQLite
-// file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people (api and bridge read).
+// Package store keeps what must outlive the process: accounts, logins, the sensor registry, the log of readings and the state of MQTT
+// sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people (api
+// and bridge read) and back to devices (broker begins with [DB.Sessions]).
 //
 //	ingest ──Record──► writer ──► readings (append-only log) + sensor_status        one transaction, synchronous=FULL
+//	                     │        mqtt_* (what changes say of sessions)
 //	                     │
 //	                     └──► tail (memory) ──in sorted runs (Run)──► reading_index
 //	                            └──────────────► Readings ◄────────────────┘
