@@ -74,13 +74,13 @@ type Snapshot struct {
 	Retained []Retained
 }
 
-// Change is one step in the life of what is kept: one of the types below. Changes are applied in the order they were handed over. One
-// that concerns a session that is not kept does nothing.
+// Change is one step in the life of what is kept: one of the types below, as a value. Changes are applied in the order they were handed
+// over. One that concerns a session that is not kept does nothing; nor does one that names a sensor or person who is gone.
 type Change interface{ change() }
 
 // The changes.
 type (
-	// Keep adds the session or replaces what is known of it, all but what hangs on it.
+	// Keep adds the session or replaces what is known of it, all but what hangs on it. A session of nobody is not kept.
 	Keep struct{ Session Session }
 	// Drop forgets the session and all that hangs on it, its will included.
 	Drop struct{ ID string }
@@ -91,12 +91,12 @@ type (
 	}
 	// Unsubscribe removes a subscription.
 	Unsubscribe struct{ ID, Filter string }
-	// Queue adds a delivery to the end of the session's queue.
+	// Queue adds a delivery to the session's queue, at its Order. One that has its packet id already gives way.
 	Queue struct {
 		ID       string
 		Delivery Delivery
 	}
-	// Release notes PUBREC for a delivery of QoS 2 and lets go of its message.
+	// Release notes PUBREC for a delivery of QoS 2 and lets go of its message, of which the QoS alone stays.
 	Release struct {
 		ID       string
 		PacketID uint16
