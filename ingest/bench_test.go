@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+
+	"sensorcast/session"
 )
 
 // void is a Recorder that is always done.
@@ -75,4 +77,17 @@ func BenchmarkAccept_HeldBack(b *testing.B) {
 			mustClose(b, p)
 		})
 	}
+}
+
+func BenchmarkJournal(b *testing.B) {
+	p := New(Config{}, void{}, quiet)
+	changes := []session.Change{
+		session.Queue{ID: "s1/client", Delivery: session.Delivery{PacketID: 1, Message: session.Message{Topic: "sensors/SN1/telemetry", Payload: []byte(usual)}}},
+		session.Settle{ID: "s1/client", PacketID: 1},
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Journal(changes, ignore{})
+	}
+	mustClose(b, p)
 }

@@ -7,6 +7,8 @@ import "sensorcast/session"
 // returns once they are queued; r, if not nil, hears when they are durable. Changes of a batch that fails are lost, and r is the only
 // one to hear of it: a caller who goes on from a state nobody stored should ask.
 //
+// A call is never divided, so a huge one makes a huge transaction everybody waits for: what need not be stored together comes in several.
+//
 // While the queue is full it blocks, with a receipt or without. It must not be called from an Observer, which runs under the lock
 // Journal takes, nor from Receipt.Committed, which the room it may wait for depends on. The slice may be used again afterwards, what it
 // holds must not be written to.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -12,9 +13,9 @@ import (
 // BenchmarkJournal queues a delivery and settles the oldest of the same session, pairs times in each batch, as subscribers with
 // persistent sessions do that keep up, beside what waits for those who are away.
 func BenchmarkJournal(b *testing.B) {
-	for _, sessions := range []int{1, 1000} {
+	for _, sessions := range []int{1, 5000} {
 		for _, waiting := range []int{0, 100_000} {
-			for _, pairs := range []int{1, 100, 2000} {
+			for _, pairs := range []int{1, 200, 5000} {
 				b.Run(fmt.Sprintf("sessions=%d/waiting=%d/pairs=%d", sessions, waiting, pairs), func(b *testing.B) {
 					d := openNew(b)
 					newSensors(b, d, 1)
@@ -43,8 +44,10 @@ func benchmarkJournal(b *testing.B, d *DB, sessions, waiting, pairs int) {
 	for i := range ids {
 		ids[i] = fmt.Sprintf("s1/client-%d", i)
 		changes = append(changes, session.Keep{Session: session.Session{ID: ids[i], SensorID: 1}})
-		for n := range window {
-			changes = append(changes, queue(ids[i], n))
+	}
+	for n := range window {
+		for _, id := range ids {
+			changes = append(changes, queue(id, n))
 		}
 	}
 	for i := range waiting {
@@ -62,7 +65,7 @@ func benchmarkJournal(b *testing.B, d *DB, sessions, waiting, pairs int) {
 		next[i] = window
 	}
 	turn := 0
-	used := cpu()
+	used, wrote := cpu(), written()
 	for b.Loop() {
 		changes = changes[:0]
 		for range pairs {
@@ -76,10 +79,18 @@ func benchmarkJournal(b *testing.B, d *DB, sessions, waiting, pairs int) {
 		took = append(took, time.Since(start))
 	}
 	b.ReportMetric(float64((cpu()-used).Nanoseconds())/float64(2*pairs*b.N), "cpu-ns/change")
+	b.ReportMetric(float64(written()-wrote)/float64(2*pairs*b.N), "written-B/change")
 	b.ReportMetric(float64(2*pairs)*float64(b.N)/b.Elapsed().Seconds(), "changes/s")
 	b.ReportMetric(quantile(took, 0.5), "p50-ms")
 	b.ReportMetric(quantile(took, 0.99), "p99-ms")
 	b.ReportMetric(float64(fileSize(d.path))/1e6, "file-MB")
+}
+
+// written is how many bytes the process has sent to the disk so far.
+func written() int64 {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return u.Oublock * 512
 }
 
 // BenchmarkSessions loads what a server with many clients away finds.
