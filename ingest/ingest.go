@@ -231,10 +231,21 @@ func (p *Pipe) Watch(observers ...Observer) {
 // Refused counts, for the owner, a publish or subscription outside the sensor's own topics.
 func (p *Pipe) Refused(sensorID int64, reason string) {
 	p.counters.refused.Add(1)
-	if len(reason) > maxReasonBytes {
-		reason = strings.ToValidUTF8(reason[:maxReasonBytes], "") + "…"
+	p.problem(Problem{SensorID: sensorID, Refused: 1, Reason: bounded(reason), At: telemetry.Now()})
+}
+
+// Malformed counts, for the owner, a message that could not be understood and was no reading, such as a reply to no command.
+func (p *Pipe) Malformed(sensorID int64, reason string) {
+	p.counters.malformed.Add(1)
+	p.problem(Problem{SensorID: sensorID, Malformed: 1, Reason: bounded(reason), At: telemetry.Now()})
+}
+
+// bounded shortens a reason to maxReasonBytes.
+func bounded(reason string) string {
+	if len(reason) <= maxReasonBytes {
+		return reason
 	}
-	p.problem(Problem{SensorID: sensorID, Refused: 1, Reason: reason, At: telemetry.Now()})
+	return strings.ToValidUTF8(reason[:maxReasonBytes], "") + "…"
 }
 
 func (p *Pipe) problem(add Problem) {

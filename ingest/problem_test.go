@@ -25,24 +25,30 @@ func TestAccept_MalformedIsCountedAndNothingElse(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		p.Refused(1, "sensors/other/telemetry is not its topic")
 		p.Refused(2, strings.Repeat("é", 50_000))
+		p.Malformed(3, strings.Repeat("é", 50_000))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if len(watch.seen) != 0 || len(store.readings) != 0 || len(receipts.list()) != 0 {
 			t.Error("a malformed payload went further than the count")
 		}
 		slices.SortFunc(store.problems, func(a, b Problem) int { return int(a.SensorID - b.SensorID) })
-		if len(store.problems) != 2 || store.batches != 1 {
+		if len(store.problems) != 3 || store.batches != 1 {
 			t.Fatalf("%d problems in %d commits, want one for each sensor in one", len(store.problems), store.batches)
 		}
 		want := Problem{SensorID: 1, Malformed: 3, Refused: 1, Reason: "sensors/other/telemetry is not its topic", At: start + 100}
 		if got := store.problems[0]; got != want {
 			t.Errorf("problem %+v, want %+v", got, want)
 		}
-		if got := store.problems[1].Reason; len(got) > maxReasonBytes+3 || !strings.HasPrefix(got, "éé") || !strings.HasSuffix(got, "é…") {
-			t.Errorf("reason of %d bytes %.20q…, want it cut at a character", len(got), got)
+		for _, long := range store.problems[1:] {
+			if got := long.Reason; len(got) > maxReasonBytes+3 || !strings.HasPrefix(got, "éé") || !strings.HasSuffix(got, "é…") {
+				t.Errorf("reason of %d bytes %.20q…, want it cut at a character", len(got), got)
+			}
 		}
-		if s := p.Stats(); s.Malformed != 3 || s.Refused != 2 {
-			t.Errorf("%+v; want 3 malformed, 2 refused", s)
+		if got := store.problems[2]; got.Malformed != 1 || got.Refused != 0 {
+			t.Errorf("problem %d malformed, %d refused, want 1 malformed", got.Malformed, got.Refused)
+		}
+		if s := p.Stats(); s.Malformed != 4 || s.Refused != 2 {
+			t.Errorf("%+v; want 4 malformed, 2 refused", s)
 		}
 		mustClose(t, p)
 	})

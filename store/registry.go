@@ -101,7 +101,7 @@ func (d *DB) deleteSensors(tx *sql.Tx, where string, arg int64) error {
 		return err
 	}
 	d.purging.Store(true)
-	_, err := tx.Exec("DELETE FROM sensors WHERE "+where, arg) // tags, secrets, status, MQTT sessions and retained messages go with them
+	_, err := tx.Exec("DELETE FROM sensors WHERE "+where, arg) // tags, secrets, status, commands, MQTT sessions and retained messages go with them
 	return err
 }
 

@@ -23,14 +23,15 @@ const (
 )
 
 // Run does what can wait: it extends the history index, deletes what is expired or belongs to deleted sensors, forgets old sessions
-// and keeps the write-ahead log small. It returns nil when ctx ends. Errors are logged and the work tried again; without Run the
-// store is correct, only slower and larger by and by.
+// and commands, and keeps the write-ahead log small. It returns nil when ctx ends. Errors are logged and the work tried again; without
+// Run the store is correct, only slower and larger by and by.
 func (d *DB) Run(ctx context.Context) error {
 	steps := []*step{
 		{name: "index", run: d.advanceIndex},
 		{name: "purge", run: d.purge},
 		{name: "expire", run: d.expire},
 		{name: "forget sessions", run: d.forgetSessions},
+		{name: "forget commands", run: d.forgetCommands},
 		{name: "truncate log", run: d.truncate},
 	}
 	for ctx.Err() == nil {

@@ -1,6 +1,6 @@
-// Package store keeps what must outlive the process: accounts, logins, the sensor registry, the log of readings and the state of MQTT
-// sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people (api
-// and bridge read) and back to devices (broker begins with [DB.Sessions]).
+// Package store keeps what must outlive the process: accounts, logins, the sensor registry, commands, the log of readings and the state
+// of MQTT sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people
+// (api and bridge read) and back to devices (broker begins with [DB.Sessions]).
 //
 //	ingest ──Record──► writer ──► readings (append-only log) + sensor_status        one transaction, synchronous=FULL
 //	                     │        mqtt_* (what changes say of sessions)
@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"sensorcast/auth"
+	"sensorcast/command"
 	"sensorcast/ingest"
 )
 
@@ -63,6 +64,7 @@ type DB struct {
 	purging      atomic.Bool  // there are rows in purges
 	retention    retention    // used by Run only
 	forgetNext   time.Time    // when old sessions are looked for again; used by Run only
+	settledNext  time.Time    // when old commands are; used by Run only
 	truncateNext time.Time    // when the write-ahead log may be truncated again; used by Run only
 	counters     counters
 
@@ -74,6 +76,7 @@ var (
 	_ auth.Accounts   = (*DB)(nil)
 	_ auth.Sessions   = (*DB)(nil)
 	_ ingest.Recorder = (*DB)(nil)
+	_ command.Keeper  = (*DB)(nil)
 )
 
 // Open locks the directory, opens or creates the database in it, brings its schema up to date and checks that it will keep its

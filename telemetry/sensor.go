@@ -91,7 +91,7 @@ func (s *Sensor) Check() error {
 		{"sensor_type", s.SensorType, maxWordRunes, false},
 		{"manufacturer", s.Manufacturer, maxWordRunes, false},
 	} {
-		if err := checkText(f.name, f.value, f.max, f.lines); err != nil {
+		if err := CheckText(f.name, f.value, f.max, f.lines); err != nil {
 			return err
 		}
 	}
@@ -119,7 +119,7 @@ func (s *Sensor) checkTags() error {
 		if t == "" || seen[t] {
 			continue
 		}
-		if err := checkText("tags", t, maxTagRunes, false); err != nil {
+		if err := CheckText("tags", t, maxTagRunes, false); err != nil {
 			return err
 		}
 		if strings.ContainsRune(t, ',') {
@@ -132,9 +132,9 @@ func (s *Sensor) checkTags() error {
 	return nil
 }
 
-// checkText refuses what would break a terminal, a header or a table: control characters, what turns the direction of writing, broken
-// UTF-8, over-long text, and line breaks where there is only one line.
-func checkText(field, s string, maxRunes int, lines bool) error {
+// CheckText refuses, as a FieldError of the field, what would break a terminal, a header or a table: control characters, what turns the
+// direction of writing, broken UTF-8, more than maxRunes characters, and line breaks unless there may be lines. Empty text passes.
+func CheckText(field, s string, maxRunes int, lines bool) error {
 	if !utf8.ValidString(s) {
 		return Invalid(field, "must be valid UTF-8")
 	}

@@ -19,13 +19,13 @@ var mayImport = map[string][]string{
 	"auth":             {"telemetry"},
 	"auth/authtest":    {"telemetry", "auth"},
 	"ingest":           {"telemetry", "telemetry/format", "session"},
-	"store":            {"telemetry", "session", "auth", "ingest"},
-	"broker":           {"telemetry", "session", "auth", "ingest", "wire"},
-	"bridge":           {"telemetry", "auth", "ingest", "wire"},
-	"api":              {"telemetry", "auth", "ingest"},
+	"command":          {"telemetry", "auth"},
+	"store":            {"telemetry", "session", "auth", "ingest", "command"},
+	"broker":           {"telemetry", "session", "auth", "ingest", "command", "wire"},
+	"bridge":           {"telemetry", "auth", "ingest", "command", "wire"},
+	"api":              {"telemetry", "auth", "ingest", "command"},
 	"simulator":        {"telemetry"},
 	"web":              {},
-	"cmd/sensorcast":   {"telemetry", "auth", "ingest", "wire", "store", "broker", "bridge", "api", "simulator", "web"},
 	"bench":            {"simulator"},
 }
 
