@@ -1,5 +1,5 @@
-// Package api is the REST front door: accounts, the sensor registry, history, tickets and HTTP ingest under /api/v1, described by an
-// OpenAPI 3.1 document that is generated from the very Go types the handlers take and return.
+// Package api is the REST front door: accounts, the sensor registry, commands, history, tickets and HTTP ingest under /api/v1, described
+// by an OpenAPI 3.1 document that is generated from the very Go types the handlers take and return.
 //
 // Its place in the flow: browsers and scripts come in here, package auth says who they are and what they may, the store answers
 // through the small interfaces declared below, and readings sent by HTTP leave through Intake exactly as those sent by MQTT do.
@@ -78,6 +78,7 @@ type Deps struct {
 	Registry  Registry
 	History   History
 	Intake    Intake
+	Commands  Commands
 	Presence  Presence
 	Ready     func(ctx context.Context) error // nil error: the parts behind the API can serve now
 	Log       *slog.Logger
@@ -137,6 +138,7 @@ func New(cfg Config, deps Deps) *API {
 	a.profileRoutes()
 	a.sensorRoutes()
 	a.secretRoutes()
+	a.commandRoutes()
 	a.readingRoutes()
 	a.telemetryRoutes()
 	a.ticketRoutes()

@@ -41,6 +41,7 @@ func (a *API) describe() {
 			Tags: []*huma.Tag{
 				{Name: tagAccounts, Description: "Logging in and out, and one's own account"},
 				{Name: tagSensors, Description: "The registry of one's own sensors"},
+				{Name: tagCommands, Description: "What sensors are asked to do"},
 				{Name: tagReadings, Description: "What sensors measured"},
 				{Name: tagTickets, Description: "Single-use tickets that open a WebSocket"},
 				{Name: tagServer, Description: "The server itself"},
@@ -59,6 +60,7 @@ func (a *API) describe() {
 const (
 	tagAccounts = "accounts"
 	tagSensors  = "sensors"
+	tagCommands = "commands"
 	tagReadings = "readings"
 	tagTickets  = "tickets"
 	tagServer   = "server"

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sensorcast/auth"
+	"sensorcast/command"
 	"sensorcast/telemetry"
 )
 
@@ -36,6 +37,8 @@ var kinds = []struct {
 	{auth.ErrSetupToken, http.StatusForbidden, "setup-token-required", "Set-up token required",
 		"The first account becomes admin. Send the set-up token printed at the server's start as setup_token, or register from the server's own machine."},
 	{errRegistration, http.StatusForbidden, "registration-closed", "Registration closed", "This server takes no registrations. Ask whoever runs it for an account."},
+	{command.ErrFull, http.StatusTooManyRequests, "too-many-commands", "Too many commands",
+		fmt.Sprintf("%d commands wait for this sensor already. It has to take some of them, or they have to expire, before it can be sent more.", command.MaxWaiting)},
 	{errForeignOrigin, http.StatusForbidden, "foreign-origin", "Foreign origin", "The request came from another site's page."},
 	{errMalformed, http.StatusBadRequest, "malformed", "Malformed request", "A well-formed JSON body is needed."},
 	{errMediaType, http.StatusUnsupportedMediaType, "unsupported-media-type", "Unsupported media type", "The body must be JSON, sent as application/json."},

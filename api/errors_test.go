@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sensorcast/auth"
+	"sensorcast/command"
 	"sensorcast/ingest"
 	"sensorcast/telemetry"
 )
@@ -35,6 +36,7 @@ func TestProblem_EveryKindHasItsStatus(t *testing.T) {
 		{telemetry.ErrForbidden, 403, "forbidden"},
 		{auth.ErrSetupToken, 403, "setup-token-required"},
 		{&auth.RateError{RetryAfter: time.Minute}, 429, "too-many-requests"},
+		{command.ErrFull, 429, "too-many-commands"},
 		{telemetry.ErrUnavailable, 503, "unavailable"},
 		{context.DeadlineExceeded, 503, "unavailable"},
 		{errors.New("disk on fire"), 500, "internal"},

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"sensorcast/auth"
+	"sensorcast/command"
 	"sensorcast/ingest"
 	"sensorcast/store"
 )
@@ -32,6 +33,7 @@ type house struct {
 	dir     *auth.Directory
 	auth    *auth.Service
 	pipe    *ingest.Pipe
+	box     *command.Outbox
 	changes *changeLog
 	logs    *logBuffer
 }
@@ -52,12 +54,21 @@ func newHouse(t *testing.T, options ...option) *house {
 	must(t, err)
 	h.dir.Load(devices)
 	h.pipe = ingest.New(ingest.Config{LastSeq: h.db.LastSeq()}, h.db, log)
+	h.box = command.New(h.db, h.dir, h.pipe, log)
+	must(t, h.box.Load(t.Context()))
+	writing, stop := context.WithCancel(context.Background())
+	written := make(chan struct{})
+	go func() { // ends when the cleanup stops it
+		defer close(written)
+		_ = h.box.Run(writing)
+	}()
 	changes := &auth.Changes{}
 	changes.Watch(h.changes)
+	changes.Watch(h.box)
 
 	cfg := Config{Version: "v1.2.3", Registration: "open", SilenceAfter: 10 * time.Minute}
 	policy := auth.Config{Registration: "open"}
-	deps := Deps{Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Intake: h.pipe, Ready: h.db.Ready, Log: log}
+	deps := Deps{Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Intake: h.pipe, Commands: h.box, Ready: h.db.Ready, Log: log}
 	for _, o := range options {
 		o(&cfg, &policy, &deps)
 	}
@@ -70,6 +81,8 @@ func newHouse(t *testing.T, options ...option) *house {
 	t.Cleanup(func() {
 		server.Close()
 		h.api.Close()
+		stop()
+		<-written
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		must(t, h.pipe.Close(ctx))

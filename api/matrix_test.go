@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"sensorcast/auth"
+	"sensorcast/command"
 	"sensorcast/telemetry"
 )
 
@@ -76,6 +77,8 @@ func matrix() map[string]row {
 		"delete-sensor":        forOwner(204, nil),
 		"rotate-secret":        forOwner(200, fields{}),
 		"list-readings":        forOwner(200, nil),
+		"create-command":       forOwner(202, fields{"name": "canary"}),
+		"list-commands":        forOwner(200, nil),
 		"send-telemetry":       {fields{"t": 1}, [identities]int{401, 401, 401, 202, 401, 401, 401}},
 		"create-ticket":        forOwner(201, fields{"serial_no": matrixSerial}),
 		"create-device-ticket": forAll(401, fields{"serial_no": matrixSerial, "secret_key": "not the secret"}),
@@ -160,6 +163,8 @@ func TestMatrix_StoreIsNotAskedForWhatIsNotTheirs(t *testing.T) {
 	h := newHouse(t, func(_ *Config, _ *auth.Config, deps *Deps) {
 		asked.Registry, asked.History = deps.Registry, deps.History
 		deps.Registry, deps.History = asked, asked
+	}, func(_ *Config, _ *auth.Config, deps *Deps) {
+		deps.Commands = command.New(nil, deps.Directory, nil, deps.Log) // without a store: asking it would panic
 	})
 	mine, theirs := h.person("ada"), h.person("bob")
 	h.sensor(mine, fields{"serial_no": matrixSerial})

@@ -7,7 +7,7 @@ import (
 	"sensorcast/telemetry"
 )
 
-// position is where a page of readings ended. As a cursor it is opaque to clients: base64url of a version byte and two varints.
+// position is where a page of readings, or of commands, which have no time, ended. As a cursor it is opaque to clients: base64url of a version byte and two varints.
 type position struct {
 	time telemetry.Millis
 	seq  int64
