@@ -50,11 +50,12 @@ type Frame struct {
 	Dropped   int64  `json:"dropped"`
 	Reason    string `json:"reason"`
 
-	ID      json.RawMessage `json:"id"`
-	Code    string          `json:"code"`
-	Message string          `json:"message"`
-	Token   string          `json:"token"`
-	Alert   json.RawMessage `json:"alert"`
+	ID        json.RawMessage `json:"id"`
+	CommandID string          `json:"command_id"`
+	Code      string          `json:"code"`
+	Message   string          `json:"message"`
+	Token     string          `json:"token"`
+	Alert     json.RawMessage `json:"alert"`
 
 	Raw json.RawMessage `json:"-"` // the message as it came
 }

@@ -132,6 +132,16 @@ func ackFrame(id []byte) []byte {
 	return seal(final|opText, append(b, '}'))
 }
 
+// commandAckFrame acknowledges a command: id is what the viewer called it, or empty, own what the server and the sensor call it.
+func commandAckFrame(id []byte, own string) []byte {
+	b := payload(64 + len(id) + len(own))
+	b = append(b, `{"type":"ack"`...)
+	b = appendID(b, id)
+	b = append(b, `,"command_id":`...)
+	b = appendString(b, own)
+	return seal(final|opText, append(b, '}'))
+}
+
 // errorFrame tells the peer what was wrong with what it sent. serial may be empty, id is JSON text or empty.
 func errorFrame(code, message, serial string, id []byte) []byte {
 	b := payload(64 + len(code) + len(message) + len(serial) + len(id))

@@ -48,6 +48,7 @@ func TestFrames_Golden(t *testing.T) {
 		appendGap(nil, "SN1", 42, 57, 14),
 		ackFrame([]byte(`"a1"`)),
 		ackFrame(nil),
+		commandAckFrame([]byte(`"c1"`), "mfrggzdfmztwq2lknnwg23tpoa"),
 		errorFrame("malformed", `"data" must be an object`, "", []byte("7")),
 		errorFrame("sensor_deleted", "the sensor was deleted", "SN1", nil),
 	} {

@@ -30,17 +30,19 @@ const (
 type door struct {
 	hub      *Hub
 	intake   Intake
+	commands Commander
 	origins  origins
 	upgrader websocket.Upgrader
 }
 
-// Handler answers GET /ws. What sensors send over their sockets goes to intake. The handler returns after the upgrade; the session goes on
-// until its peer, its authority or the hub ends it.
-func (h *Hub) Handler(intake Intake) http.Handler {
+// Handler answers GET /ws. What sensors send over their sockets goes to intake, what viewers ask of sensors to commands. The handler returns
+// after the upgrade; the session goes on until its peer, its authority or the hub ends it.
+func (h *Hub) Handler(intake Intake, commands Commander) http.Handler {
 	return &door{
-		hub:     h,
-		intake:  intake,
-		origins: newOrigins(h.cfg.AllowedOrigins),
+		hub:      h,
+		intake:   intake,
+		commands: commands,
+		origins:  newOrigins(h.cfg.AllowedOrigins),
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: upgradeTimeout,
 			ReadBufferSize:   readBufferBytes,
@@ -89,7 +91,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	hijacked.reader.sealed = true
 	h.counters.opened.Add(1)
 	s := h.newSession(hijacked.reader.Conn, claim)
-	var in inbound = &viewer{session: s}
+	var in inbound = &viewer{session: s, commands: d.commands}
 	if s.device {
 		in = &publisher{session: s, intake: d.intake}
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	viewerLimit = 4 << 10  // bytes of one message from a viewer
+	viewerLimit = 24 << 10 // bytes of one message from a viewer: the largest command with its name and id
 	sensorLimit = 64 << 10 // and from a sensor
 
 	// messagesPerSecond bounds what a viewer may send, and what anybody may send in control frames: a ping costs its sender next to nothing.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"sensorcast/auth"
+	"sensorcast/command"
 	"sensorcast/ingest"
 	"sensorcast/telemetry"
 	"sensorcast/telemetry/format"
@@ -152,7 +154,7 @@ func TestViewer_UnknownMessagesAreAnsweredKindly(t *testing.T) {
 	c, _ := w.dial(ann, dev.Serial)
 	for _, m := range []struct{ text, code, id string }{
 		{`{"type":"rate","max_per_second":5}`, "unknown_type", ""},
-		{`{"type":"command","id":"x","serial_no":"S","name":"n","data":{}}`, "unknown_type", `"x"`},
+		{`{"type":"commands","id":"x","serial_no":"S","name":"n","data":{}}`, "unknown_type", `"x"`},
 		{`{"type":5}`, "malformed", ""},
 		{`{}`, "malformed", ""},
 		{`[1]`, "malformed", ""},
@@ -213,9 +215,10 @@ func flood(c *rawClient, first byte) {
 	}
 }
 
-// FuzzMessage: whatever text a peer sends, answers are whole frames of JSON, and no reading but an envelope's reaches the intake.
+// FuzzMessage: whatever text a peer sends, answers are whole frames of JSON, no reading but an envelope's reaches the intake, and no command
+// but a well-formed one the outbox.
 func FuzzMessage(f *testing.F) {
-	for _, s := range []string{`{"id":"a","time":1,"data":{"t":1}}`, `{"type":"rate"}`, `{"data":{}}`, `{"id":1e5,"data":{}}`, `{"id":"\u0000<&>","data":[]}`, `[]`, `{"type":{}}`, "\xff"} {
+	for _, s := range []string{`{"id":"a","time":1,"data":{"t":1}}`, `{"type":"rate"}`, `{"type":"command","id":"a","serial_no":"SN-ann-1","name":"n"}`, `{"data":{}}`, `{"id":1e5,"data":{}}`, `{"id":"\u0000<&>","data":[]}`, `[]`, `{"type":{}}`, "\xff"} {
 		f.Add([]byte(s), true)
 		f.Add([]byte(s), false)
 	}
@@ -228,9 +231,18 @@ func FuzzMessage(f *testing.F) {
 		s.box.init(&w.hub.counters)
 		s.box.open = false
 		s.sender = w.pool.Attach(out, s)
-		var in inbound = &viewer{session: s}
 		accepted := 0
-		if device {
+		w.out.set(func(_ auth.Principal, d command.Draft) (command.Command, error) {
+			if d.Serial == "" || d.Data != nil && !json.Valid(d.Data) || d.ExpiresIn < 0 || d.ExpiresIn > command.MaxLife {
+				t.Errorf("message %q: got draft %+v", text, d)
+			}
+			accepted++
+			return command.Command{ID: "queued"}, nil
+		})
+		var in inbound = &viewer{session: s, commands: w.out}
+		if !device {
+			s.principal, s.all = ann, true
+		} else {
 			in = &publisher{session: s, intake: intake(func(m ingest.Message, r ingest.Receipt) error {
 				points, err := format.Decode(nil, "", m.Payload, telemetry.Now())
 				if err == nil && len(points) != 1 {

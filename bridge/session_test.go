@@ -318,7 +318,7 @@ func TestHub_ChurnLeavesNothingBehind(t *testing.T) {
 
 func TestSession_WorksOverTLS(t *testing.T) {
 	w := newWorld(t, Config{CloseTimeout: 500 * time.Millisecond}, nil)
-	secure := httptest.NewTLSServer(w.hub.Handler(nil))
+	secure := httptest.NewTLSServer(w.hub.Handler(nil, nil))
 	defer secure.Close()
 	dev := w.sensor(ann, 1)
 	d := websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: secure.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}}

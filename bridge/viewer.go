@@ -5,9 +5,10 @@ import "encoding/json"
 // maxOffences is how often a viewer may try to send readings before it is shown the door.
 const maxOffences = 5
 
-// viewer answers the messages of a person's session. Viewers cannot inject readings.
+// viewer answers the messages of a person's session. Viewers may command their sensors and cannot inject readings.
 type viewer struct {
 	session  *session
+	commands Commander
 	offences int
 }
 
@@ -27,6 +28,8 @@ func (v *viewer) message(text []byte) error {
 		if v.offences++; v.offences >= maxOffences {
 			return &violation{ClosePolicy, "this connection is read-only"}
 		}
+	case kind == "command":
+		v.command(fields, id)
 	case kind == "":
 		v.refuse("malformed", "a message needs a type", id)
 	default:

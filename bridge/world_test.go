@@ -19,6 +19,7 @@ import (
 
 	"sensorcast/auth"
 	"sensorcast/auth/authtest"
+	"sensorcast/command"
 	"sensorcast/ingest"
 	"sensorcast/telemetry"
 	"sensorcast/wire"
@@ -83,6 +84,28 @@ func (f intake) Accept(m ingest.Message, r ingest.Receipt) error {
 	return f(m, r)
 }
 
+// outgoing is a Commander made of a function, which may be set while the hub runs; nil queues everything.
+type outgoing struct {
+	mu     sync.Mutex
+	create func(p auth.Principal, d command.Draft) (command.Command, error)
+}
+
+func (o *outgoing) set(create func(auth.Principal, command.Draft) (command.Command, error)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.create = create
+}
+
+func (o *outgoing) Create(_ context.Context, p auth.Principal, d command.Draft) (command.Command, error) {
+	o.mu.Lock()
+	create := o.create
+	o.mu.Unlock()
+	if create == nil {
+		return command.Command{ID: "queued"}, nil
+	}
+	return create(p, d)
+}
+
 // world is a running hub behind a real HTTP server.
 type world struct {
 	t     testing.TB
@@ -92,6 +115,7 @@ type world struct {
 	pool  *wire.Pool
 	http  *httptest.Server
 	log   *logBuffer
+	out   *outgoing
 	seq   int64
 }
 
@@ -126,6 +150,7 @@ func newWorldWith(t testing.TB, cfg Config, authCfg auth.Config, in intake, stal
 		shelf: &shelf{sensors: map[string]telemetry.Sensor{}},
 		pool:  wire.NewPool(0, stall),
 		log:   &logBuffer{},
+		out:   &outgoing{},
 	}
 	if cfg.Epoch == nil {
 		cfg.Epoch = func() string { return "epoch-1" }
@@ -133,7 +158,7 @@ func newWorldWith(t testing.TB, cfg Config, authCfg auth.Config, in intake, stal
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.hub = New(cfg, w.auth.Service, w.auth.Directory, w.shelf, w.pool, log)
 	w.auth.Changes.Watch(w.hub)
-	w.http = httptest.NewServer(w.hub.Handler(in))
+	w.http = httptest.NewServer(w.hub.Handler(in, w.out))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()

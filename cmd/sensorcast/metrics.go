@@ -38,6 +38,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	e := emitter{out}
 	e.gauge("build_info", "What is running.", 1, "version", versionString(), "goversion", runtime.Version())
 	c.ingest(e)
+	c.commands(e)
 	c.broker(e)
 	c.bridge(e)
 	c.store(e)
@@ -84,6 +85,18 @@ func (c *collector) ingest(e emitter) {
 	e.gauge("ingest_queue_bytes", "Bytes of readings waiting for the disk.", float64(s.QueuedBytes))
 	e.out <- prometheus.MustNewConstHistogram(describe("commit_duration_seconds", "Time of one transaction of readings, fsync included."),
 		uint64(s.Commits), s.CommitSeconds, s.CommitBuckets)
+}
+
+func (c *collector) commands(e emitter) {
+	s := c.s.commands.Stats()
+	e.count("commands_created_total", "Commands taken for sensors.", s.Created)
+	for outcome, n := range map[string]int64{"delivered": s.Delivered, "answered": s.Answered, "failed": s.Failed, "expired": s.Expired} {
+		e.count("commands_settled_total", "Steps of commands after they were taken; one may be delivered and then answered.", n, "outcome", outcome)
+	}
+	e.count("command_replies_refused_total", "Replies that could not be read or belong to no command of their sensor.", s.Refused)
+	e.count("command_commits_total", "Transactions that commands, acknowledgements and replies were written in.", s.Commits)
+	e.gauge("commands_waiting", "Commands waiting for their sensors.", float64(s.Waiting))
+	e.gauge("commands_waiting_sensors", "Sensors they wait for.", float64(s.Sensors))
 }
 
 func (c *collector) broker(e emitter) {

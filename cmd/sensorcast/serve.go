@@ -21,6 +21,7 @@ import (
 	"sensorcast/auth"
 	"sensorcast/bridge"
 	"sensorcast/broker"
+	"sensorcast/command"
 	"sensorcast/ingest"
 	"sensorcast/store"
 	"sensorcast/web"
@@ -60,6 +61,7 @@ type server struct {
 	auth      *auth.Service
 	changes   *auth.Changes
 	pipe      *ingest.Pipe
+	commands  *command.Outbox
 	hub       *bridge.Hub
 	broker    *broker.Broker
 	api       *api.API
@@ -171,7 +173,8 @@ const (
 	viewerStall = 60 * time.Second
 )
 
-// wireUp builds the way of a reading: broker, bridge and api hand it to the pipe, the pipe shows it to hub and broker and commits it.
+// wireUp builds the way of a reading: broker, bridge and api hand it to the pipe, the pipe shows it to hub and broker and commits it. And
+// the way of a command: api and bridge hand it to the outbox, which keeps it for its sensor.
 func (s *server) wireUp(cores int) error {
 	// A device that takes nothing for ten seconds is of no use to anybody; a viewer may be a phone in a tunnel.
 	devices, viewers := wire.NewPool((cores+1)/2, deviceStall), wire.NewPool((cores+1)/2, viewerStall)
@@ -179,6 +182,10 @@ func (s *server) wireUp(cores int) error {
 
 	s.pipe = ingest.New(ingest.Config{LastSeq: s.store.LastSeq()}, s.store, s.log)
 	s.onStop("committer", s.pipe.Close)
+
+	if err := s.startOutbox(); err != nil {
+		return err
+	}
 
 	s.hub = bridge.New(bridge.Config{
 		AllowedOrigins: s.settings.AllowedOrigins,
@@ -217,7 +224,7 @@ func (s *server) wireUp(cores int) error {
 		TrustedProxies: proxies,
 	}, api.Deps{
 		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store,
-		Intake: s.pipe, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
+		Intake: s.pipe, Commands: s.commands, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
 	})
 	s.onStop("REST interface", func(context.Context) error { s.api.Close(); return nil })
 	return nil
@@ -227,7 +234,7 @@ func (s *server) wireUp(cores int) error {
 func (s *server) serve() {
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
-	mux.Handle("GET /ws", s.hub.Handler(s.pipe))
+	mux.Handle("GET /ws", s.hub.Handler(s.pipe, s.commands))
 	for _, path := range []string{"/api/", "/openapi.json", "/openapi.yaml", "/healthz", "/readyz"} {
 		mux.Handle(path, s.api.Handler())
 	}
