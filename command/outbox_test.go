@@ -181,12 +181,14 @@ func TestOutbox_NobodyReachesWhatIsNotTheirs(t *testing.T) {
 	admin := bob
 	admin.Role = auth.RoleAdmin
 	other := auth.Principal{Kind: auth.Sensor, SensorID: dev.SensorID + 1, Serial: "SN1"}
-	blind := command.New(nil, h.sensors, &h.told, quiet()) // without a store: asking it would panic
+	blind := command.New(nil, h.sensors, &h.told, quiet()) // without store and committer: asking for either would panic or end with ctx
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
 	for _, p := range []auth.Principal{bob, admin, other, {}} {
 		for _, d := range []command.Draft{{Serial: "SN1", Name: "x"}, {Serial: "SN1"}} {
-			_, foreign := blind.Create(t.Context(), p, d)
+			_, foreign := blind.Create(ctx, p, d)
 			d.Serial = "NOBODY"
-			_, absent := blind.Create(t.Context(), p, d)
+			_, absent := blind.Create(ctx, p, d)
 			if !errors.Is(foreign, telemetry.ErrNotFound) || absent == nil || foreign.Error() != absent.Error() {
 				t.Errorf("create as %v: foreign got %v, absent %v, want both not found", p, foreign, absent)
 			}
