@@ -7,7 +7,7 @@ GO       ?= go
 BIN      := bin/sensorcast
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GO_FILES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './web/node_modules/*' -not -path './bench/*')
-API_FILES := $(filter ./api/% ./auth/% ./ingest/% ./telemetry/% ./cmd/%,$(GO_FILES))
+API_FILES := $(filter ./api/% ./auth/% ./command/% ./ingest/% ./telemetry/% ./cmd/%,$(GO_FILES))
 WEB_FILES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' -not -path 'web/e2e/*' \
 	-not -name '*.go' -not -name openapi.json -not -name api.gen.ts)
 export CGO_ENABLED = 1
