@@ -19,6 +19,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -84,15 +85,12 @@ func (p *Pool) Close() {
 	p.wg.Wait()
 }
 
-// Attach makes src the source of all that is written to c from now on. Plain TCP and Unix connections are written without blocking;
-// others by a goroutine of their own while something waits.
+// Attach makes src the source of all that is written to c from now on. Connections that are their socket (TCP, Unix, and what embeds one of
+// them) are written without blocking; others by a goroutine of their own while something waits.
 func (p *Pool) Attach(c net.Conn, src Source) *Sender {
 	s := &Sender{pool: p, conn: c, src: src}
-	switch c := c.(type) {
-	case *net.TCPConn:
-		s.raw, _ = c.SyscallConn()
-	case *net.UnixConn:
-		s.raw, _ = c.SyscallConn()
+	if socket, ok := c.(syscall.Conn); ok {
+		s.raw, _ = socket.SyscallConn()
 	}
 	s.write = s.writeFD
 	return s

@@ -237,3 +237,18 @@ func TestPool_TalkativeSocketLeavesOthersTheirTurn(t *testing.T) {
 }
 
 // lateConn takes longer for a write than the stall timeout, whatever is done to it.
+
+// A connection that embeds its socket, to say another address for it, is written as the socket itself.
+func TestPool_WrappedSocketIsWrittenWithoutBlocking(t *testing.T) {
+	p := newPool(t, 1, time.Minute)
+	server, _ := pair(t, 0)
+	src := newSpool(server)
+	s := p.Attach(struct{ *net.TCPConn }{server}, src)
+	if s.raw == nil {
+		t.Error("an embedded TCP connection got no raw access to its socket")
+	}
+	secure, _ := tlsPair(t, 8<<10)
+	if s := p.Attach(secure, newSpool(secure)); s.raw != nil {
+		t.Error("a TLS connection is written past its encryption")
+	}
+}
