@@ -115,16 +115,27 @@ func (d *door) examine(r *http.Request) (token string, why *refusal) {
 	if why != nil {
 		return "", why
 	}
-	if r.ProtoMajor != 1 || !websocket.IsWebSocketUpgrade(r) || r.Header.Get("Sec-WebSocket-Version") != "13" {
-		return "", refusedUpgrade
-	}
-	if key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key")); err != nil || len(key) != 16 {
-		return "", refusedKey
+	if why := upgradable(r); why != nil {
+		return "", why
 	}
 	if !d.origins.allow(r) {
 		return "", refusedOrigin
 	}
 	return token, nil
+}
+
+// upgradable checks what RFC 6455 §4.2.1 asks of a request.
+func upgradable(r *http.Request) *refusal {
+	if r.Method != http.MethodGet {
+		return refusedMethod
+	}
+	if r.ProtoMajor != 1 || !websocket.IsWebSocketUpgrade(r) || r.Header.Get("Sec-WebSocket-Version") != "13" {
+		return refusedUpgrade
+	}
+	if key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key")); err != nil || len(key) != 16 {
+		return refusedKey
+	}
+	return nil
 }
 
 // ticketOf finds the ticket: in the query, or as a subprotocol. Two of them are a mistake or an attempt to confuse a proxy.
@@ -163,7 +174,7 @@ func (h *Hub) redeem(token string) (auth.Claim, *refusal) {
 // hijacker slips a readSide between gorilla and the connection.
 type hijacker struct {
 	http.ResponseWriter
-	timeout time.Duration
+	timeout time.Duration // of the readSide
 	reader  *readSide
 }
 
@@ -181,14 +192,14 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // in the middle of a frame of ours if need be. And it keeps the read deadline ahead of a peer that shows signs of life.
 type readSide struct {
 	net.Conn
-	timeout  time.Duration
+	timeout  time.Duration // zero: deadlines are somebody else's business
 	extended time.Time
 	sealed   bool
 }
 
 func (c *readSide) Read(b []byte) (int, error) {
 	// Setting a deadline costs more than reading a few bytes; an eighth of it is near enough.
-	if now := time.Now(); now.Sub(c.extended) > c.timeout/8 {
+	if now := time.Now(); c.timeout > 0 && now.Sub(c.extended) > c.timeout/8 {
 		if err := c.Conn.SetReadDeadline(now.Add(c.timeout)); err != nil {
 			return 0, err
 		}

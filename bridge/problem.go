@@ -14,18 +14,19 @@ type refusal struct {
 }
 
 var (
-	refusedMethod    = &refusal{http.StatusMethodNotAllowed, "request", "a WebSocket is opened with GET"}
-	refusedUpgrade   = &refusal{http.StatusUpgradeRequired, "request", "this address speaks WebSocket: send an upgrade request (RFC 6455), version 13"}
-	refusedKey       = &refusal{http.StatusBadRequest, "request", "Sec-WebSocket-Key must be 16 bytes in base64"}
-	refusedNoTicket  = &refusal{http.StatusUnauthorized, "no_ticket", "a ticket is needed: POST /api/v1/tickets, then connect to the url it answers with"}
-	refusedTickets   = &refusal{http.StatusUnauthorized, "bad_ticket", "give one ticket, in the query or in a subprotocol"}
-	refusedTicket    = &refusal{http.StatusUnauthorized, "bad_ticket", "the ticket is malformed, expired, already used or not for this: ask for a new one"}
-	refusedOrigin    = &refusal{http.StatusForbidden, "origin", "pages of this origin may not connect here: see allowed origins in the configuration"}
-	refusedForbidden = &refusal{http.StatusForbidden, "forbidden", "access to the sensor has ended, or it was deleted"}
-	refusedFull      = &refusal{http.StatusServiceUnavailable, "full", errFull.Error()}
-	refusedStopping  = &refusal{http.StatusServiceUnavailable, "stopping", errStopping.Error()}
-	refusedBusy      = &refusal{http.StatusServiceUnavailable, "full", "too many connections are being opened, try again in a moment"}
-	refusedInternal  = &refusal{http.StatusInternalServerError, "internal", "the connection could not be upgraded"}
+	refusedMethod      = &refusal{http.StatusMethodNotAllowed, "request", "a WebSocket is opened with GET"}
+	refusedUpgrade     = &refusal{http.StatusUpgradeRequired, "request", "this address speaks WebSocket: send an upgrade request (RFC 6455), version 13"}
+	refusedKey         = &refusal{http.StatusBadRequest, "request", "Sec-WebSocket-Key must be 16 bytes in base64"}
+	refusedSubprotocol = &refusal{http.StatusBadRequest, "subprotocol", "this address carries MQTT: offer the WebSocket subprotocol mqtt"}
+	refusedNoTicket    = &refusal{http.StatusUnauthorized, "no_ticket", "a ticket is needed: POST /api/v1/tickets, then connect to the url it answers with"}
+	refusedTickets     = &refusal{http.StatusUnauthorized, "bad_ticket", "give one ticket, in the query or in a subprotocol"}
+	refusedTicket      = &refusal{http.StatusUnauthorized, "bad_ticket", "the ticket is malformed, expired, already used or not for this: ask for a new one"}
+	refusedOrigin      = &refusal{http.StatusForbidden, "origin", "pages of this origin may not connect here: see allowed origins in the configuration"}
+	refusedForbidden   = &refusal{http.StatusForbidden, "forbidden", "access to the sensor has ended, or it was deleted"}
+	refusedFull        = &refusal{http.StatusServiceUnavailable, "full", errFull.Error()}
+	refusedStopping    = &refusal{http.StatusServiceUnavailable, "stopping", errStopping.Error()}
+	refusedBusy        = &refusal{http.StatusServiceUnavailable, "full", "too many connections are being opened, try again in a moment"}
+	refusedInternal    = &refusal{http.StatusInternalServerError, "internal", "the connection could not be upgraded"}
 )
 
 const retryAfterSeconds = 5

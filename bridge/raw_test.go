@@ -22,8 +22,8 @@ type rawClient struct {
 	r    *bufio.Reader
 }
 
-// dialRaw opens a socket with a small receive buffer.
-func (w *world) dialRaw(address string) *rawClient {
+// dialRaw opens a socket with a small receive buffer, for one of the subprotocols if any are given.
+func (w *world) dialRaw(address string, subprotocols ...string) *rawClient {
 	w.t.Helper()
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
@@ -40,6 +40,9 @@ func (w *world) dialRaw(address string) *rawClient {
 		w.t.Fatal(err)
 	}
 	req.Header = upgradeHeader()
+	if len(subprotocols) > 0 {
+		req.Header.Set("Sec-WebSocket-Protocol", strings.Join(subprotocols, ", "))
+	}
 	if err := req.Write(conn); err != nil {
 		w.t.Fatal(err)
 	}

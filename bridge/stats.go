@@ -11,6 +11,7 @@ type Stats struct {
 	Sensors   int64            // sensors the hub remembers now
 	Watched   int64            // of them, those somebody watches now
 	Opened    int64            // sockets upgraded
+	Tunnels   int64            // sockets upgraded to carry MQTT; they are no sessions
 	Refused   map[string]int64 // upgrades refused, by reason
 	Frames    int64            // frames sent, control frames included
 	Bytes     int64            // and their bytes
@@ -23,7 +24,7 @@ type Stats struct {
 
 // counters are written where things happen; what Hub.mu guards anyway is counted there.
 type counters struct {
-	opened, frames, bytes, writes, conflated, dropped, received atomic.Int64
+	opened, tunnels, frames, bytes, writes, conflated, dropped, received atomic.Int64
 }
 
 // Stats returns the present numbers. It takes the hub's lock for a moment.
@@ -41,6 +42,7 @@ func (h *Hub) Stats() Stats {
 		Sensors:   int64(len(h.rooms)),
 		Watched:   int64(watched),
 		Opened:    h.counters.opened.Load(),
+		Tunnels:   h.counters.tunnels.Load(),
 		Refused:   maps.Clone(h.refused),
 		Frames:    h.counters.frames.Load(),
 		Bytes:     h.counters.bytes.Load(),
