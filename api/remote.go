@@ -24,6 +24,13 @@ func (a *API) origination(r *http.Request) (client netip.Addr, relayed, secure b
 	return a.lastUntrusted(client, hops), false, secure
 }
 
+// ClientAddr is the address a request came from, behind the trusted proxies; invalid where there is none. It is for handlers beside the
+// API, so that all of the server has one opinion of who is who.
+func (a *API) ClientAddr(r *http.Request) netip.Addr {
+	client, _, _ := a.origination(r)
+	return client
+}
+
 // lastUntrusted walks the chain from the nearest hop outwards. Each trusted proxy vouches for the one entry it appended; what lies
 // beyond the first address that is not trusted, or cannot be read, is hearsay.
 func (a *API) lastUntrusted(client netip.Addr, hops []string) netip.Addr {

@@ -58,6 +58,10 @@ func (b *Broker) Serve(l net.Listener) error {
 	}
 }
 
+// ServeConn serves MQTT on a connection that was accepted elsewhere, such as the inside of a WebSocket. It owns raw from now on, does not
+// block, and closes it when too many wait to log in or the broker is closed.
+func (b *Broker) ServeConn(raw net.Conn) { b.admit(raw) }
+
 // admit gives raw a goroutine, or closes it when too many wait to log in.
 func (b *Broker) admit(raw net.Conn) {
 	b.counters.accepted.Add(1)

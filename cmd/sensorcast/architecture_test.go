@@ -24,8 +24,10 @@ var mayImport = map[string][]string{
 	"broker":           {"telemetry", "session", "auth", "ingest", "command", "wire"},
 	"bridge":           {"telemetry", "auth", "ingest", "command", "wire"},
 	"api":              {"telemetry", "auth", "ingest", "command"},
+	"edge":             {"telemetry"},
 	"simulator":        {"telemetry"},
 	"web":              {},
+	"cmd/sensorcast":   {"telemetry", "auth", "ingest", "command", "wire", "store", "broker", "bridge", "api", "simulator", "edge", "web"},
 	"bench":            {"simulator"},
 }
 
@@ -34,6 +36,8 @@ var home = map[string]string{
 	"github.com/mochi-mqtt/server/v2":         "broker",
 	"github.com/gorilla/websocket":            "bridge",
 	"github.com/danielgtaylor/huma/v2":        "api",
+	"github.com/pires/go-proxyproto":          "edge",
+	"golang.org/x/crypto/acme":                "edge",
 	"github.com/golang-jwt/jwt/v5":            "auth",
 	"github.com/alexedwards/argon2id":         "auth",
 	"github.com/mattn/go-sqlite3":             "store",

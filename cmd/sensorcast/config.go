@@ -19,13 +19,14 @@ import (
 type settings struct {
 	ConfigFile string `name:"config" placeholder:"FILE" help:"YAML file with any of the settings below, keys spelled with _ for -."`
 
-	HTTPListen  string `name:"http-listen" default:":8080" placeholder:"ADDR" help:"REST, WebSocket and dashboard."`
+	HTTPListen  string `name:"http-listen" default:":8080" placeholder:"ADDR" help:"REST, WebSocket, dashboard and MQTT over WebSocket (/mqtt)."`
+	HTTPSListen string `name:"https-listen" placeholder:"ADDR" help:"The same over TLS; needs a certificate; empty: off."`
 	MQTTListen  string `name:"mqtt-listen" default:":1883" placeholder:"ADDR" help:"MQTT 3.1.1 and 5 over TCP; empty: off."`
-	MQTTSListen string `name:"mqtts-listen" placeholder:"ADDR" help:"MQTT over TLS; needs --tls-cert and --tls-key; empty: off."`
+	MQTTSListen string `name:"mqtts-listen" placeholder:"ADDR" help:"MQTT over TLS; needs a certificate; empty: off."`
 	AdminListen string `name:"admin-listen" default:"127.0.0.1:8081" placeholder:"ADDR" help:"/metrics and /debug/pprof/; empty: off."`
-	TLSCert     string `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM) for MQTT over TLS; read again on SIGHUP."`
-	TLSKey      string `name:"tls-key" placeholder:"FILE" help:"Its private key (PEM)."`
 	DataDir     string `name:"data-dir" default:"./data" placeholder:"DIR" help:"Database and keys; one server per directory."`
+
+	secure `embed:""`
 
 	Registration   string        `name:"registration" default:"open" enum:"open,closed" help:"Who may make an account: ${enum}. The first account is admin."`
 	SilenceAfter   time.Duration `name:"silence-after" default:"10m" help:"A sensor without its own setting counts as silent after this."`
@@ -64,23 +65,29 @@ func (s *settings) Validate() error {
 		return fmt.Errorf("--max-payload must lie between %d and %d bytes", minMaxPayload, maxMaxPayload)
 	case s.ConnectTimeout < 100*time.Millisecond:
 		return errors.New("--connect-timeout must be at least 100ms")
-	case s.MQTTSListen != "" && (s.TLSCert == "" || s.TLSKey == ""):
-		return errors.New("--mqtts-listen needs --tls-cert and --tls-key")
 	case s.HTTPListen == "":
 		return errors.New("--http-listen must not be empty")
 	case min(s.TicketsPerMinute, s.RegistrationsPerHour, s.LoginFailuresPerMinute) < 0:
 		return errors.New("a limit must not be negative; 0 means no limit")
+	}
+	if err := s.secure.check(s.MQTTSListen, s.HTTPSListen); err != nil {
+		return err
 	}
 	_, err := s.proxies()
 	return err
 }
 
 func (s *settings) proxies() ([]netip.Prefix, error) {
+	return prefixes("--trusted-proxies", s.TrustedProxies)
+}
+
+// prefixes reads the value of a flag that lists networks.
+func prefixes(flag string, texts []string) ([]netip.Prefix, error) {
 	var all []netip.Prefix
-	for _, text := range s.TrustedProxies {
+	for _, text := range texts {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
-			return nil, fmt.Errorf("--trusted-proxies: %q is not a CIDR such as 10.0.0.0/8", text)
+			return nil, fmt.Errorf("%s: %q is not a CIDR such as 10.0.0.0/8", flag, text)
 		}
 		all = append(all, p)
 	}

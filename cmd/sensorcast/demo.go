@@ -37,7 +37,9 @@ const (
 
 // Run serves and simulates until the context ends.
 func (c *demoCommand) Run(ctx context.Context, parser *kong.Kong) error {
-	c.HTTPListen, c.MQTTListen = loopback(c.HTTPListen), loopback(c.MQTTListen)
+	for _, address := range []*string{&c.HTTPListen, &c.HTTPSListen, &c.MQTTListen, &c.MQTTSListen} {
+		*address = loopback(*address)
+	}
 	level := new(slog.LevelVar)
 	level.Set(parseLevel(c.LogLevel))
 	log := newLogger(level)

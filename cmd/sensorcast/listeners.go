@@ -2,19 +2,19 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
-	"sync/atomic"
 	"syscall"
 
 	"log/slog"
+
+	"sensorcast/edge"
 )
 
-// listeners are the bound addresses, by name: http, mqtt, mqtts, admin.
+// listeners are the bound addresses, by name: http, https, mqtt, mqtts, admin.
 type listeners struct{ byName map[string]net.Listener }
 
 func (l *listeners) get(name string) net.Listener { return l.byName[name] }
@@ -45,6 +45,7 @@ func (s *server) listen() error {
 	})
 	for _, want := range []struct{ name, address string }{
 		{"http", s.settings.HTTPListen},
+		{"https", s.settings.HTTPSListen},
 		{"mqtt", s.settings.MQTTListen},
 		{"mqtts", s.settings.MQTTSListen},
 		{"admin", s.settings.AdminListen},
@@ -56,18 +57,26 @@ func (s *server) listen() error {
 		if err != nil {
 			return bindError(want.name, want.address, err)
 		}
+		if s.settings.proxied(want.name) {
+			l = s.behindProxy(l)
+		}
 		s.listeners.byName[want.name] = l
 		s.log.Info("listening", "listener", want.name, "addr", l.Addr().String())
 	}
-	if plain := s.listeners.byName["mqtts"]; plain != nil {
-		certs, err := loadCertificates(s.settings.TLSCert, s.settings.TLSKey)
-		if err != nil {
-			return err
-		}
-		s.certs = certs
-		s.listeners.byName["mqtts"] = tls.NewListener(plain, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certs.current})
+	if s.settings.MQTTSListen == "" && s.settings.HTTPSListen == "" {
+		return nil
 	}
-	return nil
+	var err error
+	s.tls, err = edge.NewTLS(s.settings.edge(s.settings.DataDir), s.log)
+	return err
+}
+
+// behindProxy has a listener understand the PROXY protocol.
+func (s *server) behindProxy(l net.Listener) net.Listener {
+	trusted, _ := s.settings.proxyProtocolFrom() // Validate has read it
+	p := edge.NewProxied(l, trusted, s.settings.ConnectTimeout, s.log)
+	s.proxied = append(s.proxied, p)
+	return p
 }
 
 // bindError says in one line which setting to change.
@@ -81,28 +90,18 @@ func bindError(name, address string, err error) error {
 	return fmt.Errorf("--%s-listen %s: %w", name, address, err)
 }
 
-// certificates is a certificate that can be replaced while connections are made.
-type certificates struct {
-	certFile, keyFile string
-	pair              atomic.Pointer[tls.Certificate]
-}
-
-func loadCertificates(certFile, keyFile string) (*certificates, error) {
-	c := &certificates{certFile: certFile, keyFile: keyFile}
-	return c, c.reload()
-}
-
-func (c *certificates) reload() error {
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	if err != nil {
-		return fmt.Errorf("load --tls-cert and --tls-key: %w", err)
+// runTLS has certificates renewed and read again. It comes after everything answers, for an ACME authority asks.
+func (s *server) runTLS() {
+	if s.tls == nil {
+		return
 	}
-	c.pair.Store(&pair)
-	return nil
-}
-
-func (c *certificates) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return c.pair.Load(), nil
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { // ends when its step cancels it
+		defer close(done)
+		s.tls.Run(ctx)
+	}()
+	s.onStop("certificates", func(context.Context) error { cancel(); <-done; return nil })
 }
 
 // onHangup reads certificates and the log level again on SIGHUP, until ctx ends. What cannot be read leaves the old in force.
@@ -129,9 +128,9 @@ func (s *server) reload(level *slog.LevelVar) {
 	} else if word, ok := file.values["log_level"].(string); ok {
 		level.Set(parseLevel(word))
 	}
-	if s.certs != nil {
-		if err := s.certs.reload(); err != nil {
-			s.log.Error("certificate not read again", "err", err)
+	if s.tls != nil {
+		if err := s.tls.Reload(); err != nil {
+			s.log.Error("certificates not read again, the old ones stay in force", "err", err)
 			return
 		}
 	}

@@ -44,6 +44,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.store(e)
 	c.auth(e)
 	c.api(e)
+	c.edge(e)
 }
 
 // emitter writes metrics; labels come as name, value, name, value.
@@ -141,6 +142,7 @@ func (c *collector) bridge(e emitter) {
 	for code, n := range s.Closed {
 		e.count("websocket_closed_total", "WebSocket sessions ended.", n, "code", strconv.Itoa(code))
 	}
+	e.count("mqtt_websockets_total", "WebSocket upgrades to carry MQTT.", s.Tunnels)
 	e.count("websocket_frames_total", "Frames sent.", s.Frames)
 	e.count("websocket_writes_total", "Writes they left in; the quotient is the coalescing.", s.Writes)
 	e.count("websocket_bytes_total", "Bytes of frames sent.", s.Bytes)
@@ -185,4 +187,20 @@ func (c *collector) api(e emitter) {
 	for class, n := range map[string]int64{"2xx": s.OK, "3xx": s.Redirected, "4xx": s.ClientError, "5xx": s.ServerError} {
 		e.count("http_requests_total", "REST requests answered.", n, "class", class)
 	}
+}
+
+func (c *collector) edge(e emitter) {
+	if c.s.tls != nil {
+		s := c.s.tls.Stats()
+		if !s.NotAfter.IsZero() {
+			e.gauge("tls_certificate_expiry_seconds", "When the certificate in force ends, in Unix time.", float64(s.NotAfter.Unix()))
+		}
+		e.count("tls_files_read_total", "Times certificate files were read.", s.Reloads)
+		e.count("tls_files_failed_total", "Times certificate files could not be used and the old ones stayed.", s.Failures)
+	}
+	var refused int64
+	for _, p := range c.s.proxied {
+		refused += p.Refused()
+	}
+	e.count("proxy_protocol_refused_total", "Connections of trusted proxies closed for want of a valid header.", refused)
 }

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,6 +24,7 @@ import (
 	"sensorcast/bridge"
 	"sensorcast/broker"
 	"sensorcast/command"
+	"sensorcast/edge"
 	"sensorcast/ingest"
 	"sensorcast/store"
 	"sensorcast/web"
@@ -54,7 +57,8 @@ type server struct {
 	settings  *settings
 	log       *slog.Logger
 	listeners *listeners
-	certs     *certificates
+	tls       *edge.TLS       // nil when no listener speaks TLS
+	proxied   []*edge.Proxied // listeners that understand the PROXY protocol
 
 	store     *store.DB
 	directory *auth.Directory
@@ -63,6 +67,7 @@ type server struct {
 	pipe      *ingest.Pipe
 	commands  *command.Outbox
 	hub       *bridge.Hub
+	tunnel    *bridge.Tunnel
 	broker    *broker.Broker
 	api       *api.API
 
@@ -167,6 +172,9 @@ func (s *server) openAuth() error {
 	return err
 }
 
+// minTunnelMessage is what a WebSocket message may carry even if payloads may not: clients send several packets in one.
+const minTunnelMessage = 1 << 20
+
 // How long a socket may take no byte before it is given up.
 const (
 	deviceStall = 10 * time.Second
@@ -193,6 +201,12 @@ func (s *server) wireUp(cores int) error {
 		Epoch:          s.store.Epoch,
 		LastSeq:        s.store.LastSeq,
 	}, s.auth, s.directory, s.store, viewers, s.log)
+
+	s.tunnel = s.hub.Tunnel(bridge.TunnelConfig{
+		MaxMessage: max(minTunnelMessage, 2*int64(s.settings.MaxPayload)),
+		ClientAddr: func(r *http.Request) netip.Addr { return s.api.ClientAddr(r) },
+	}, func(c net.Conn) { s.broker.ServeConn(c) })
+	s.onStop("MQTT over WebSocket", s.tunnel.Close) // after the broker has closed what it carries
 
 	var err error
 	s.broker, err = broker.New(broker.Config{
@@ -235,15 +249,24 @@ func (s *server) serve() {
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
 	mux.Handle("GET /ws", s.hub.Handler(s.pipe, s.commands))
+	mux.Handle("GET /mqtt", s.tunnel)
 	for _, path := range []string{"/api/", "/openapi.json", "/openapi.yaml", "/healthz", "/readyz"} {
 		mux.Handle(path, s.api.Handler())
 	}
-	s.serveHTTP("http", mux)
-	s.serveHTTP("admin", adminHandler(s))
+	var plain http.Handler = mux
+	if s.tls != nil {
+		plain = s.tls.HTTP01(mux)
+		s.serveHTTP("https", mux, s.tls.HTTPS())
+	}
+	s.serveHTTP("http", plain, nil)
+	s.serveHTTP("admin", adminHandler(s), nil)
 	// Hijacked sockets are not the HTTP server's any more: the hub closes them, and before the server stops.
 	s.onStop("live sockets", s.hub.Close)
 	for _, name := range []string{"mqtt", "mqtts"} {
 		if l := s.listeners.get(name); l != nil {
+			if name == "mqtts" {
+				l = tls.NewListener(l, s.tls.MQTT())
+			}
 			go func() { // ends when the broker's step closes it
 				if err := s.broker.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) {
 					s.fail(fmt.Errorf("MQTT listener: %w", err))
@@ -251,6 +274,7 @@ func (s *server) serve() {
 			}()
 		}
 	}
+	s.runTLS()
 	s.onStop("readiness", func(context.Context) error { s.api.Drain(); return nil })
 }
 
@@ -262,7 +286,8 @@ const (
 	maxHeaderBytes    = 16 << 10
 )
 
-func (s *server) serveHTTP(name string, h http.Handler) {
+// serveHTTP serves h on a listener, over TLS if there is a configuration.
+func (s *server) serveHTTP(name string, h http.Handler, secure *tls.Config) {
 	l := s.listeners.get(name)
 	if l == nil {
 		return
@@ -272,10 +297,15 @@ func (s *server) serveHTTP(name string, h http.Handler) {
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		TLSConfig:         secure,
 		ErrorLog:          slog.NewLogLogger(s.log.With("component", "http").Handler(), slog.LevelDebug),
 	}
 	go func() { // ends when its step shuts it down
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		serve := srv.Serve
+		if secure != nil {
+			serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+		}
+		if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 			s.fail(fmt.Errorf("%s listener: %w", name, err))
 		}
 	}()
