@@ -57,6 +57,7 @@ func TestCommand_MistakesAreOneClearLine(t *testing.T) {
 		"bad duration":      {append(free, "--silence-after", "soon"), []string{"--silence-after"}},
 		"bad registration":  {append(free, "--registration", "maybe"), []string{"--registration"}},
 		"TLS without files": {append(free, "--mqtts-listen", "127.0.0.1:0"), []string{"--tls-cert"}},
+		"no such cert":      {append(free, "--mqtts-listen", "127.0.0.1:0", "--tls-cert", "/nowhere/c.pem", "--tls-key", file), []string{"/nowhere/c.pem"}},
 		"not an address":    {append(free[2:], "--http-listen", "nonsense"), []string{"--http-listen"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,6 +73,40 @@ func TestCommand_MistakesAreOneClearLine(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestCommand_ConfigCheckFindsContradictions(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file.pem")
+	if err := os.WriteFile(file, []byte("no PEM"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		args string
+		want string // in the last line; empty: valid
+	}{
+		"HTTPS without certificate": {"--https-listen :0", "--https-listen needs a certificate"},
+		"MQTTS without certificate": {"--mqtts-listen :0", "--mqtts-listen needs a certificate"},
+		"half a pair":               {"--https-listen :0 --tls-cert c.pem", "--tls-key"},
+		"files and ACME":            {"--https-listen :0 --tls-cert c.pem --tls-key k.pem --acme-domain a.example.com", "choose one"},
+		"ACME for nobody":           {"--acme-domain a.example.com", "--https-listen"},
+		"ACME for an address":       {"--https-listen :0 --acme-domain 192.0.2.1", "192.0.2.1"},
+		"ACME for a wildcard":       {"--https-listen :0 --acme-domain *.example.com", "wildcard"},
+		"ACME for localhost":        {"--https-listen :0 --acme-domain localhost", "localhost"},
+		"ACME in the clear":         {"--https-listen :0 --acme-domain a.example.com --acme-directory http://ca.example/dir", "--acme-directory"},
+		"e-mail for no ACME":        {"--acme-email a@example.com", "--acme-domain"},
+		"client CA without TLS":     {"--mqtt-client-ca ca.pem", "--mqtts-listen"},
+		"required without CA":       {"--mqtts-listen :0 --acme-domain a.example.com --mqtt-client-cert require", "--mqtt-client-ca"},
+		"proxy that is no network":  {"--proxy-protocol-from 10.0.0.1", "10.0.0.1"},
+		"PROXY on no listener":      {"--proxy-protocol-from 10.0.0.0/8 --proxy-protocol-on admin", "--proxy-protocol-on"},
+		"certificate that is none":  {"--https-listen :0 --tls-cert " + file + " --tls-key " + file, file},
+		"ACME":                      {"--https-listen :0 --acme-domain a.example.com,b.example.com --acme-email a@example.com", ""},
+		"PROXY":                     {"--proxy-protocol-from 10.0.0.0/8,fd00::/8 --proxy-protocol-on https,mqtt", ""},
+	} {
+		out, failed := execute(t, nil, append([]string{"config", "check"}, strings.Fields(tc.args)...)...)
+		if failed != (tc.want != "") || !strings.Contains(lastLine(out), tc.want) {
+			t.Errorf("%s: failed %v, said %q; want %q", name, failed, lastLine(out), tc.want)
+		}
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"sensorcast/edge"
 )
 
 // settings are the server's flags, each also an environment variable (SENSORCAST_ and the flag in capitals) and a key of the YAML file
@@ -76,6 +78,9 @@ func (s *settings) Validate() error {
 	_, err := s.proxies()
 	return err
 }
+
+// overTLS reports whether a listener speaks TLS.
+func (s *settings) overTLS() bool { return s.MQTTSListen != "" || s.HTTPSListen != "" }
 
 func (s *settings) proxies() ([]netip.Prefix, error) {
 	return prefixes("--trusted-proxies", s.TrustedProxies)
@@ -205,8 +210,13 @@ type configCommand struct {
 
 type configCheck struct{ settings }
 
-// Run reports success; what is wrong the parser has said already.
+// Run reads the files the settings name and reports success; what is wrong with the settings themselves the parser has said already.
 func (c *configCheck) Run() error {
+	if c.overTLS() && len(c.ACMEDomain) == 0 {
+		if _, err := edge.NewTLS(c.edge(c.DataDir), newLogger(new(slog.LevelVar))); err != nil {
+			return err
+		}
+	}
 	fmt.Println("configuration is valid")
 	return nil
 }

@@ -63,7 +63,7 @@ func (s *server) listen() error {
 		s.listeners.byName[want.name] = l
 		s.log.Info("listening", "listener", want.name, "addr", l.Addr().String())
 	}
-	if s.settings.MQTTSListen == "" && s.settings.HTTPSListen == "" {
+	if !s.settings.overTLS() {
 		return nil
 	}
 	var err error
