@@ -236,6 +236,21 @@ func TestACME_ObtainsCertificatesFromARealAuthority(t *testing.T) {
 	}
 }
 
+func TestACME_OrdersNothingForStrangersNames(t *testing.T) {
+	a, err := newACME(ACME{Domains: []string{"Sensors.example.com"}, CacheDir: t.TempDir()}, new(logBuffer).logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]bool{
+		"sensors.example.com": true, "SENSORS.example.com.": true, "sensors.example.com:5002": true,
+		"example.com": false, "x.sensors.example.com": false, "": false, "192.0.2.1:80": false,
+	} {
+		if err := a.manager.HostPolicy(t.Context(), host); (err == nil) != want {
+			t.Errorf("host %q: got %v, want permitted %v", host, err, want)
+		}
+	}
+}
+
 func TestACME_UnreachableAuthorityIsSaidAndEndsWithTheServer(t *testing.T) {
 	hang, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never answers
 	if err != nil {
@@ -243,7 +258,7 @@ func TestACME_UnreachableAuthorityIsSaidAndEndsWithTheServer(t *testing.T) {
 	}
 	defer hang.Close()
 	s := newSite(t)
-	stop := s.serve(t, &pebble{directory: "https://" + hang.Addr().String() + "/dir", client: &http.Client{}}, t.TempDir(), "sensors.example.com")
+	stop := s.serve(t, &pebble{directory: "https://" + hang.Addr().String() + "/dir", client: &http.Client{Transport: &http.Transport{}}}, t.TempDir(), "sensors.example.com")
 	c, err := hang.Accept()
 	if err != nil {
 		t.Fatal(err)

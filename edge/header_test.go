@@ -74,8 +74,10 @@ func TestReadHeader_TakesTheHeaderAndNotAByteMore(t *testing.T) {
 	}
 }
 
+// hugeV2 announces more than anybody has to say.
+var hugeV2 = append(slices.Clone(proxyproto.SIGV2), 0x20, 0x11, 0xff, 0xff)
+
 func TestReadHeader_RefusesWhatIsNone(t *testing.T) {
-	huge := append(slices.Clone(proxyproto.SIGV2), 0x21, 0x11, 0xff, 0xff)
 	for name, text := range map[string][]byte{
 		"an MQTT CONNECT":          []byte("\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00"),
 		"TLS":                      {0x16, 3, 1, 2, 0},
@@ -89,7 +91,7 @@ func TestReadHeader_RefusesWhatIsNone(t *testing.T) {
 		"a bare line feed":         []byte("PROXY TCP4 203.0.113.7 192.0.2.1 1 1\n" + strings.Repeat(" ", 100)),
 		"a cut line":               []byte("PROXY TCP4 203.0.113.7"),
 		"a broken signature":       []byte("\r\n\r\n\x00\r\nQUIT\r!\x11\x00\x0c"),
-		"a huge length":            huge,
+		"a huge length":            append(hugeV2, make([]byte, 0xffff)...),
 		"a short length":           append(slices.Clone(proxyproto.SIGV2), 0x21, 0x11, 0, 4, 1, 2, 3, 4),
 		"version 3":                append(slices.Clone(proxyproto.SIGV2), 0x31, 0x11, 0, 0),
 		"cut addresses":            headerV2(t, "203.0.113.7:51000", 0)[:20],
@@ -107,6 +109,7 @@ func FuzzReadHeader(f *testing.F) {
 	f.Add(headerV2(f, "203.0.113.7:51000", 3))
 	f.Add(append(headerV2(f, "[2001:db8::7]:51000", 0), 0x10))
 	f.Add(local)
+	f.Add(append(hugeV2, make([]byte, 0xffff)...))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		r := bytes.NewReader(text)
 		client, err := readHeader(r)
