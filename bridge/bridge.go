@@ -2,6 +2,7 @@
 //
 //	ingest ──Observe──► Hub ─► room of the sensor ─► outbox of each session ─► wire ─► socket
 //	GET /ws?ticket= ──► handshake ─► join (snapshot, registration, hello) ─► session, read by a goroutine of its own
+//	GET /mqtt ──► tunnel ─► carrier, a net.Conn for package broker, which the hub knows nothing more of
 //
 // Invariants:
 //
@@ -14,7 +15,7 @@
 //   - A frame is encoded once, however many watch, and never changed.
 //   - A session holds at most a bounded number of bytes. What does not fit is conflated: the newest reading of each sensor survives and
 //     the gap is announced. One slow socket delays no other.
-//   - After the upgrade nothing but package wire writes to a socket, so frames never interleave; gorilla/websocket only reads.
+//   - After the upgrade nothing but package wire writes to a session's socket and nothing but its carrier to a tunnel's, so frames never interleave; gorilla/websocket only reads.
 //
 // Locks: Hub.mu guards rooms, membership and the indices of sessions; outbox.mu guards what waits for one socket. Hub.mu may be held when
 // outbox.mu is taken, never the reverse. Both are held for memory operations only.
