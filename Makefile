@@ -1,7 +1,7 @@
 # make run    build everything and start the demo
 # make test   everything that must pass: Go, web, end to end with real tools and a real browser
 # make check  format, vet, staticcheck, race tests, web checks
-# make bench  the measurements, side by side with a bare broker
+# make bench  the measurements, side by side with other servers; OUT=docs/performance.md writes the page, FLAGS="-rows A,B" and so on
 
 GO       ?= go
 BIN      := bin/sensorcast
@@ -23,7 +23,7 @@ need:
 	@scripts/need go cc node npm
 
 need-test: need
-	@scripts/need --install mosquitto_pub mosquitto_sub chromium
+	@scripts/need --install mosquitto_pub mosquitto_sub mosquitto chromium
 
 $(BIN): $(GO_FILES) go.mod go.sum web/dist/index.html
 	@echo "building $@"
@@ -70,7 +70,8 @@ e2e: $(BIN)
 	cd web && SENSORCAST_BIN=../$(BIN) npm run --silent e2e
 
 bench: $(BIN)
-	$(GO) run ./bench -sensorcast $(BIN)
+	@scripts/need --install mosquitto
+	$(GO) run ./bench -sensorcast $(BIN) $(if $(OUT),-out $(OUT)) $(FLAGS)
 
 clean:
 	rm -rf bin web/dist/assets web/dist/*.html web/node_modules web/openapi.json web/src/api.gen.ts

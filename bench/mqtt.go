@@ -2,98 +2,109 @@ package main
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"time"
 )
 
 // The generator writes MQTT 3.1.1 by hand: a client library's goroutines and allocations would be most of what is measured.
 
-func dialMQTT(addr, id, user, password string) (net.Conn, error) {
-	c, err := net.DialTimeout("tcp", addr, 10*time.Second)
-	if err != nil {
-		return nil, err
+// First bytes of the packets it knows.
+const (
+	connect   = 0x10
+	connack   = 0x20
+	puback    = 0x40
+	subscribe = 0x82
+	suback    = 0x90
+)
+
+// maxMessageBytes is far above what any row sends: a longer message means the stream was misread.
+const maxMessageBytes = 1 << 20
+
+// cutPackets cuts MQTT packets [MQTT 3.1.1 §2.2.3].
+func cutPackets(b []byte, each taker) (used int, err error) {
+	for {
+		size, head := 0, 1
+		for shift := 0; ; shift += 7 {
+			if head >= len(b)-used {
+				return used, nil
+			}
+			digit := b[used+head]
+			head++
+			size |= int(digit&0x7f) << shift
+			if digit&0x80 == 0 {
+				break
+			}
+			if shift == 21 {
+				return used, fmt.Errorf("malformed length in a packet from the server: % x", b[used:used+head])
+			}
+		}
+		if size > maxMessageBytes {
+			return used, fmt.Errorf("packet of %d bytes from the server", size)
+		}
+		if len(b)-used < head+size {
+			return used, nil
+		}
+		each(b[used], b[used+head:used+head+size])
+		used += head + size
 	}
-	if _, err := c.Write(connectPacket(id, user, password)); err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
-	var ack [4]byte
-	if _, err := io.ReadFull(c, ack[:]); err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
-	if ack[0] != 0x20 || ack[3] != 0 {
-		return nil, errors.Join(fmt.Errorf("CONNACK % x", ack), c.Close())
-	}
-	return c, nil
 }
+
+func isPublish(kind byte, _ []byte) bool { return kind>>4 == 3 }
 
 func connectPacket(id, user, password string) []byte {
 	flags := byte(0x02) // clean session
-	body := appendString(nil, "MQTT")
 	if user != "" {
 		flags |= 0xc0
 	}
+	body := appendString(nil, "MQTT")
 	body = append(body, 4, flags, 0, 0) // no keep-alive: an idle socket is idle
 	body = appendString(body, id)
 	if user != "" {
 		body = appendString(appendString(body, user), password)
 	}
-	return packet(0x10, body)
+	return packet(connect, body)
 }
 
 func subscribePacket(filter string) []byte {
-	return packet(0x82, append(appendString([]byte{0, 1}, filter), 0))
+	return packet(subscribe, append(appendString([]byte{0, 1}, filter), 0))
 }
 
-// publishPacket makes a PUBLISH with room for a packet identifier at idAt (0 for QoS 0) and the payload's place.
-func publishPacket(topic string, qos byte, payload []byte) (p []byte, idAt int) {
+// publication is a PUBLISH to be written again and again with another time and identifier.
+type publication struct {
+	bytes   []byte
+	payload []byte // the part of bytes
+	id      []byte // the part of bytes; empty at QoS 0
+}
+
+func newPublication(topic string, qos byte) publication {
 	body := appendString(nil, topic)
+	idBytes := 0
 	if qos > 0 {
-		idAt = len(body)
+		idBytes = 2
 		body = append(body, 0, 0)
 	}
-	head := packet(0x30|qos<<1, append(body, payload...))
-	if qos > 0 {
-		idAt += len(head) - len(body) - len(payload)
+	b := packet(0x30|qos<<1, append(body, payload()...))
+	at := len(b) - payloadBytes
+	return publication{bytes: b, payload: b[at:], id: b[at-idBytes : at]}
+}
+
+// at sets time and, at QoS 1, identifier. The bytes are good until the next call.
+func (p publication) at(sent int64, id int) []byte {
+	stamp(p.payload, sent)
+	if len(p.id) > 0 {
+		binary.BigEndian.PutUint16(p.id, uint16(id))
 	}
-	return head, idAt
+	return p.bytes
 }
 
 func packet(first byte, body []byte) []byte {
 	p := []byte{first}
-	for n := len(body); ; {
-		b := byte(n % 128)
-		if n /= 128; n > 0 {
-			p = append(p, b|0x80)
-			continue
-		}
-		p = append(p, b)
-		return append(p, body...)
+	n := len(body)
+	for ; n > 127; n /= 128 {
+		p = append(p, byte(n%128)|0x80)
 	}
+	return append(append(p, byte(n)), body...)
 }
 
 func appendString(b []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
-}
-
-// countPublishes counts the PUBLISH packets in a WebSocket message, which the broker fills with whole packets.
-func countPublishes(b []byte) int {
-	n := 0
-	for len(b) >= 2 {
-		size, shift, i := 0, 0, 1
-		for ; i < len(b); i++ {
-			size |= int(b[i]&0x7f) << shift
-			shift += 7
-			if b[i]&0x80 == 0 {
-				break
-			}
-		}
-		if b[0]>>4 == 3 {
-			n++
-		}
-		b = b[min(i+1+size, len(b)):]
-	}
-	return n
 }

@@ -2,153 +2,169 @@ package main
 
 import (
 	"bufio"
-	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"syscall"
-	"time"
+	"strings"
 )
 
 // sensorcast is the product as its users run it.
 type sensorcast struct {
 	process
-	dir        string
-	admin      string
-	http, mqtt string
-	token      string
-	secrets    []string
+	binary            string
+	http, mqtt, admin string
+	client            client
+	secrets           []string
+	audited           [2]int64 // accepted and shed at the last audit
 }
 
-func startSensorcast(binary string) (_ server, err error) {
-	dir, err := os.MkdirTemp(".", "bench-data-")
-	if err != nil {
-		return nil, err
+func sensorcastContender(binary string) contender {
+	return contender{
+		name: "sensorcast", viewers: "WebSocket with a single-use ticket each",
+		promise: "commits to SQLite with an fsync before it acknowledges QoS 1; at QoS 0 and overload stores the newest of each sensor and counts " +
+			"the rest as shed; every sensor has its own secret and topic, every viewer its own ticket",
+		version: func() (string, error) {
+			out, err := exec.Command(binary, "version").Output()
+			return strings.TrimSpace(string(out)), err
+		},
+		start: func(ctx context.Context, dir string) (server, error) {
+			dir, err := os.MkdirTemp(dir, "bench-sensorcast-")
+			if err != nil {
+				return nil, err
+			}
+			s := &sensorcast{binary: binary, process: process{dir: dir}}
+			s.client.http.Transport = &http.Transport{MaxIdleConnsPerHost: atOnce}
+			if err := s.serve(ctx); err != nil {
+				return nil, errors.Join(err, s.clean())
+			}
+			if err := s.client.register(ctx); err != nil {
+				s.stop()
+				return nil, err
+			}
+			return s, nil
+		},
 	}
-	s := &sensorcast{dir: dir}
-	s.cmd = exec.Command(binary, "serve", "--data-dir", dir, "--http-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0",
+}
+
+// serve starts the server on its folder, and leaves nothing running where that fails.
+func (s *sensorcast) serve(ctx context.Context) error {
+	cmd := exec.Command(s.binary, "serve", "--data-dir", s.dir, "--http-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0",
 		"--admin-listen", "127.0.0.1:0", "--tickets-per-minute", "0", "--log-level", "info")
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	stderr, err := s.cmd.StderrPipe()
+	log, w, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := s.cmd.Start(); err != nil {
-		return nil, err
+	cmd.Stderr = w
+	p, err := launch(cmd, s.dir)
+	if err := errors.Join(err, w.Close()); err != nil {
+		return errors.Join(err, log.Close())
 	}
-	lines := bufio.NewScanner(stderr)
+	s.process = p
+	stop := context.AfterFunc(ctx, s.end)
+	defer stop()
+	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		var entry struct{ Msg, Listener, Addr string }
-		_ = json.Unmarshal(lines.Bytes(), &entry)
+		_ = json.Unmarshal(lines.Bytes(), &entry) // what is no JSON is no such entry
 		switch {
-		case entry.Msg == "listening" && entry.Listener == "http":
-			s.http = entry.Addr
-		case entry.Msg == "listening" && entry.Listener == "mqtt":
-			s.mqtt = entry.Addr
-		case entry.Msg == "listening" && entry.Listener == "admin":
-			s.admin = entry.Addr
+		case entry.Msg == "listening":
+			for listener, addr := range map[string]*string{"http": &s.http, "mqtt": &s.mqtt, "admin": &s.admin} {
+				if entry.Listener == listener {
+					*addr = entry.Addr
+				}
+			}
 		case entry.Msg == "serving":
-			go io.Copy(io.Discard, stderr) // ends with the process
-			return s, s.register()
+			go func() { _, _ = io.Copy(io.Discard, log); log.Close() }() // ends with the process
+			s.client.base = "http://" + s.http + "/api/v1/"
+			return nil
 		}
+		fmt.Fprintln(s.tail, lines.Text())
 	}
-	s.stop()
-	return nil, fmt.Errorf("%s did not start", binary)
+	s.end()
+	return errors.Join(fmt.Errorf("%s did not start: %s", s.binary, s.tail), log.Close())
 }
 
-func (s *sensorcast) stop() {
-	s.process.stop()
-	_ = os.RemoveAll(s.dir)
-}
-
-func (s *sensorcast) register() error {
-	var grant struct {
-		AccessToken string `json:"access_token"`
-	}
-	err := s.post("auth/register", map[string]string{
-		"username": "bench", "email": "bench@example.com", "password": "correct horse battery", "first_name": "B", "last_name": "B",
-	}, &grant)
-	s.token = grant.AccessToken
-	return err
-}
-
-func (s *sensorcast) prepare(n int) error {
-	for i := len(s.secrets); i < n; i++ {
+// prepare registers the sensors and starts the server anew: what thousands of requests left in its heap would else serve the sockets of
+// the memory rows for nothing.
+func (s *sensorcast) prepare(ctx context.Context, n int) error {
+	known := len(s.secrets)
+	s.secrets = append(s.secrets, make([]string, max(0, n-known))...)
+	err := each(ctx, "sensor", len(s.secrets)-known, func(i int) error {
 		var made struct {
 			SecretKey string `json:"secret_key"`
 		}
-		if err := s.post("sensors", map[string]string{"serial_no": serial(i), "name": serial(i)}, &made); err != nil {
-			return err
-		}
-		s.secrets = append(s.secrets, made.SecretKey)
+		err := s.client.post(ctx, "sensors", map[string]string{"serial_no": serial(known + i), "name": serial(known + i)}, &made)
+		s.secrets[known+i] = made.SecretKey
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	return nil
+	s.end()
+	return s.serve(ctx)
 }
 
 func serial(i int) string { return fmt.Sprintf("BENCH-%d", i) }
 
-func (s *sensorcast) publisher(i int) (net.Conn, string, error) {
-	c, err := dialMQTT(s.mqtt, serial(i), serial(i), s.secrets[i])
-	return c, "sensors/" + serial(i) + "/telemetry", err
+func (s *sensorcast) publisher(i int) (*publisher, error) {
+	return dialMQTT(s.mqtt, serial(i), serial(i), s.secrets[i], topicOf(i))
 }
 
 func (s *sensorcast) viewer(i int) (*viewer, error) {
 	var ticket struct{ URL string }
-	if err := s.post("tickets", map[string]string{"serial_no": serial(i)}, &ticket); err != nil {
+	if err := s.client.post(context.Background(), "tickets", map[string]string{"serial_no": serial(i)}, &ticket); err != nil {
 		return nil, err
 	}
-	v, err := dialWebSocket(s.http, ticket.URL, "")
+	v, err := dialWebSocket(s.http, ticket.URL, "", cutFrames)
 	if err != nil {
 		return nil, err
 	}
-	v.count = func(payload []byte) int {
-		if bytes.HasPrefix(payload, []byte(`{"type":"reading"`)) {
-			return 1
-		}
-		return 0
+	if _, err := v.await(text); err != nil { // hello
+		return nil, errors.Join(err, v.close())
 	}
-	_, _, err = v.next() // hello
-	return v, err
+	return &viewer{socket: v, reading: isReading}, nil
 }
 
-func (s *sensorcast) post(path string, body, result any) error {
-	text, err := json.Marshal(body)
+func isReading(opcode byte, body []byte) bool {
+	const start = `{"type":"reading"`
+	return opcode == text && len(body) > len(start) && string(body[:len(start)]) == start
+}
+
+// audit is what the metrics say of readings since the last audit.
+func (s *sensorcast) audit() (accepted, shed int64, err error) {
+	resp, err := http.Get("http://" + s.admin + "/metrics")
 	if err != nil {
-		return err
-	}
-	req, err := http.NewRequest("POST", "http://"+s.http+"/api/v1/"+path, bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+s.token)
-	if s.token == "" {
-		req.Header.Del("Authorization")
-	}
-	client := http.Client{Timeout: 10 * time.Second}
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	defer resp.Body.Close()
-	reply, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
+	totals := map[string]*int64{`sensorcast_readings_accepted_total{via="mqtt"}`: &accepted, `sensorcast_readings_shed_total`: &shed}
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		if total, wanted := totals[name]; wanted {
+			var v float64 // large counters come in exponent form
+			if _, err := fmt.Sscan(value, &v); err != nil {
+				return 0, 0, fmt.Errorf("metric %s: %w", name, err)
+			}
+			*total = int64(v)
+			delete(totals, name)
+		}
 	}
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("POST %s: %s %s", path, resp.Status, reply)
+	if len(totals) > 0 {
+		return 0, 0, errors.New("the metrics do not say what became of the readings")
 	}
-	return json.Unmarshal(reply, result)
+	last := s.audited
+	s.audited = [2]int64{accepted, shed}
+	return accepted - last[0], shed - last[1], nil
 }
 
-// profile has the server write a CPU profile of the next d into a file.
-func (s *sensorcast) profile(path string, d time.Duration) error {
-	resp, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.admin, max(1, int(d.Seconds()))))
+// profile has the server write a CPU profile of the next seconds into a file.
+func (s *sensorcast) profile(path string, seconds int) error {
+	resp, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.admin, seconds))
 	if err != nil {
 		return err
 	}

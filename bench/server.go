@@ -1,66 +1,54 @@
 package main
 
-import (
-	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"strconv"
-	"strings"
-	"syscall"
-	"time"
-)
+import "context"
 
-// server is one running server under test. Sensors are numbered from 0.
+// server is one running server under test. Sensors are numbered from 0. One that does not speak MQTT can take part: its publications are
+// whatever bytes make it publish, and the cut of its publishers' sockets hands out its answers as PUBACKs.
 type server interface {
-	// prepare makes sure that n sensors exist.
-	prepare(n int) error
-	// publisher connects sensor i over MQTT and returns the socket, logged in, and the topic to publish to.
-	publisher(i int) (net.Conn, string, error)
-	// viewer opens a WebSocket that is sent the readings of sensor i.
+	// prepare makes sure that n sensors exist, in a process that has done nothing else.
+	prepare(ctx context.Context, n int) error
+	// publisher connects sensor i, logged in, as a device would.
+	publisher(i int) (*publisher, error)
+	// viewer opens a connection that is sent the readings of sensor i.
 	viewer(i int) (*viewer, error)
-	// pid is the server's process.
 	pid() int
 	stop()
 }
 
-// process is a server in a process of its own.
-type process struct{ cmd *exec.Cmd }
-
-func (p *process) pid() int { return p.cmd.Process.Pid }
-
-func (p *process) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	done := make(chan struct{})
-	go func() { _ = p.cmd.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(15 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-done
-	}
+// auditor is a server that says itself what became of what it was sent.
+type auditor interface {
+	audit() (accepted, shed int64, err error)
 }
 
-// residentKB is the memory a process occupies, from /proc.
-func residentKB(pid int) (float64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			return strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 64)
-		}
-	}
-	return 0, fmt.Errorf("no VmRSS for process %d", pid)
+// publisher is a sensor's connection and how a reading is written to it.
+type publisher struct {
+	*socket
+	qos0, qos1 publication
+	sentAt     []int64 // when the QoS 1 publish with identifier index+1 was due; 0: the identifier is free
 }
 
-// raiseFileLimit lets this process and the servers it starts open as many sockets as the system allows.
-func raiseFileLimit() error {
-	var l syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return err
+// viewer is a viewer's connection and which of the messages on it are readings.
+type viewer struct {
+	*socket
+	reading func(kind byte, body []byte) bool
+	got     int64
+}
+
+// contender is a kind of server.
+type contender struct {
+	name    string
+	viewers string // how viewers are connected
+	promise string // what it does and does not do for a message, beside relaying it
+	version func() (string, error)
+	start   func(ctx context.Context, dir string) (server, error) // dir: where it may make a folder of its own
+}
+
+// contenders are all that the bench knows, Sensorcast first.
+func contenders(binary string) []contender {
+	return []contender{
+		sensorcastContender(binary),
+		mochiContender("mochi", overWebSocket), mochiContender("mochi-tcp", overTCP),
+		mosquittoContender("mosquitto", overWebSocket), mosquittoContender("mosquitto-tcp", overTCP),
+		natsContender("nats", overWebSocket), natsContender("nats-tcp", overTCP),
 	}
-	l.Cur = l.Max
-	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l)
 }
