@@ -90,7 +90,7 @@ func (t *Tunnel) examine(r *http.Request) (protocol string, why *refusal) {
 	if why := upgradable(r); why != nil {
 		return "", why
 	}
-	if !t.origins.allow(r) {
+	if !t.origins.allowClient(r) {
 		return "", refusedOrigin
 	}
 	offered := websocket.Subprotocols(r)

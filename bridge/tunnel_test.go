@@ -149,6 +149,7 @@ func TestTunnel_RefusesBeforeTheUpgrade(t *testing.T) {
 		"no upgrade":          {with("Upgrade", ""), http.StatusUpgradeRequired, "WebSocket"},
 		"foreign origin":      {with("Origin", "https://evil.example"), http.StatusForbidden, "origin"},
 		"null origin":         {with("Origin", "null"), http.StatusForbidden, "origin"},
+		"this host's cousin":  {with("Origin", "https"+strings.TrimPrefix(b.http.URL, "http")+".evil.example"), http.StatusForbidden, "origin"},
 		"bad key":             {with("Sec-WebSocket-Key", "short"), http.StatusBadRequest, "Key"},
 	} {
 		status, p := b.ask(c.header)
@@ -156,11 +157,11 @@ func TestTunnel_RefusesBeforeTheUpgrade(t *testing.T) {
 			t.Errorf("%s: got %d %q, want %d with %q", name, status, p.Detail, c.status, c.says)
 		}
 	}
-	for _, origin := range []string{b.http.URL, "https://app.example.com"} {
+	for _, origin := range []string{b.http.URL, "https://app.example.com", "https" + strings.TrimPrefix(b.http.URL, "http")} {
 		b.open(http.Header{"Origin": {origin}})
 	}
-	if got := b.hub.Stats(); got.Refused["subprotocol"] != 3 || got.Refused["origin"] != 2 || got.Tunnels != 2 {
-		t.Errorf("stats %+v, want 3 refused for the subprotocol, 2 for the origin, 2 tunnels", got)
+	if got := b.hub.Stats(); got.Refused["subprotocol"] != 3 || got.Refused["origin"] != 3 || got.Tunnels != 3 {
+		t.Errorf("stats %+v, want 3 refused for the subprotocol, 3 for the origin, 3 tunnels", got)
 	}
 }
 
