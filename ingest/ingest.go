@@ -32,9 +32,10 @@ import (
 type Message struct {
 	SensorID int64
 	Serial   string
-	Metric   string // last level of sensors/{serial}/telemetry/{metric}; empty otherwise
-	Payload  []byte // as received; parts of it are kept, so the caller must not write to it afterwards
-	Shed     bool   // sent at QoS 0: under overload only the newest of each sensor is stored. Without effect where a Receipt is owed
+	Metric   string           // last level of sensors/{serial}/telemetry/{metric}; empty otherwise
+	Payload  []byte           // as received; parts of it are kept, so the caller must not write to it afterwards
+	At       telemetry.Millis // when it arrived; zero: now
+	Shed     bool             // sent at QoS 0: under overload only the newest of each sensor is stored. Without effect where a Receipt is owed
 	Via      telemetry.Via
 }
 
@@ -152,7 +153,10 @@ func (p *Pipe) Accept(m Message, r Receipt) error {
 	b := p.bursts.Get().(*burst)
 	defer p.bursts.Put(b)
 	defer b.reset()
-	now := telemetry.Now()
+	now := m.At
+	if now == 0 {
+		now = telemetry.Now()
+	}
 	if err := b.read(&m, now); err != nil {
 		p.counters.malformed.Add(1)
 		p.problem(Problem{SensorID: m.SensorID, Malformed: 1, Reason: err.Error(), At: now})
@@ -175,7 +179,7 @@ func (p *Pipe) Accept(m Message, r Receipt) error {
 		p.takeLocked(&b.readings[i], shed)
 	}
 	if r != nil {
-		p.queue.receipts = append(p.queue.receipts, receipt{first: first, last: p.seq, r: r})
+		p.queue.receipts.push(receipt{first: first, last: p.seq, r: r})
 	}
 	p.queuedLocked()
 	return nil

@@ -32,8 +32,8 @@ func (p *Pipe) Journal(changes []session.Change, r Receipt) error {
 }
 
 func (q *queue) note(e entry, changes []session.Change) {
-	q.entries = append(q.entries, e)
-	q.changes = append(q.changes, changes...)
+	q.entries.push(e)
+	q.changes.push(changes...)
 	q.bytes += e.bytes
 }
 

@@ -222,7 +222,7 @@ func TestJournal_LetsGoOfWhatWasCommitted(t *testing.T) {
 	var b batch
 	q.take(10, &b)
 	b.reset()
-	if q.changes[:2][0] != nil || q.entries[:1][0].r != nil || b.changes[:2][1] != nil || b.receipts[:1][0].r != nil {
+	if q.changes.items[:2][0] != nil || q.entries.items[:1][0].r != nil || b.changes[:2][1] != nil || b.receipts[:1][0].r != nil {
 		t.Error("an emptied queue or batch still holds a change or its receipt")
 	}
 	if !q.empty() || q.bytes != 0 {

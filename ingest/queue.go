@@ -12,11 +12,11 @@ import (
 // queue holds what waits for the committer. It is guarded by Pipe.mu and bounded by Config through full, which may be exceeded by what
 // comes in one call.
 type queue struct {
-	readings []telemetry.Reading
-	changes  []session.Change
-	entries  []entry // how changes came
-	bytes    int     // of readings and changes
-	receipts []receipt
+	readings fifo[telemetry.Reading]
+	changes  fifo[session.Change]
+	entries  fifo[entry] // how changes came
+	bytes    int         // of readings and changes
+	receipts fifo[receipt]
 
 	// newest holds, under overload, the newest QoS 0 reading of each sensor: bounded by their number and by Config.QueueBytes.
 	newest      map[int64]telemetry.Reading
@@ -38,7 +38,7 @@ type entry struct {
 }
 
 // held counts what waits; a call without changes counts too.
-func (q *queue) held() int { return len(q.readings) + max(len(q.changes), len(q.entries)) }
+func (q *queue) held() int { return q.readings.len() + max(q.changes.len(), q.entries.len()) }
 
 func (q *queue) full(c Config) bool {
 	return q.held() >= c.QueueReadings || q.bytes >= c.QueueBytes
@@ -50,7 +50,7 @@ func (q *queue) crowded(c Config) bool {
 }
 
 func (q *queue) push(r *telemetry.Reading) {
-	q.readings = append(q.readings, *r)
+	q.readings.push(*r)
 	q.bytes += len(r.Data)
 }
 
@@ -78,7 +78,7 @@ func (q *queue) drop(r *telemetry.Reading) {
 }
 
 func (q *queue) empty() bool {
-	return len(q.readings) == 0 && len(q.newest) == 0 && len(q.entries) == 0
+	return q.readings.len() == 0 && len(q.newest) == 0 && q.entries.len() == 0
 }
 
 // batch is what the committer takes at once. Its memory is used again.
@@ -101,21 +101,21 @@ func (b *batch) reset() {
 // take moves about n readings and changes, and the receipts they satisfy, out of the queue into b, readings in rising Seq.
 func (q *queue) take(n int, b *batch) {
 	c := q.cut(n)
-	b.readings = append(b.readings, q.readings[:c.readings]...)
+	b.readings = append(b.readings, q.readings.all()[:c.readings]...)
 	for i := range b.readings {
 		q.bytes -= len(b.readings[i].Data)
 	}
 	b.receipts = q.promised(c, b.receipts)
 	changes := 0
-	for _, e := range q.entries[:c.entries] {
+	for _, e := range q.entries.all()[:c.entries] {
 		changes += e.changes
 		q.bytes -= e.bytes
 	}
-	b.changes = append(b.changes, q.changes[:changes]...)
-	q.readings = slices.Delete(q.readings, 0, c.readings) // clears what it leaves behind
-	q.receipts = slices.Delete(q.receipts, 0, c.receipts)
-	q.entries = slices.Delete(q.entries, 0, c.entries)
-	q.changes = slices.Delete(q.changes, 0, changes)
+	b.changes = append(b.changes, q.changes.all()[:changes]...)
+	q.readings.drop(c.readings)
+	q.receipts.drop(c.receipts)
+	q.entries.drop(c.entries)
+	q.changes.drop(changes)
 
 	// A conflated reading belongs to the batch that covers its Seq: a later one would break the order of commits.
 	if len(q.newest) > 0 {
@@ -131,8 +131,8 @@ func (q *queue) take(n int, b *batch) {
 
 // promised appends the receipts of what c takes: those of messages and those of changes, each list in order, merged into one.
 func (q *queue) promised(c cut, into []receipt) []receipt {
-	messages := q.receipts[:c.receipts]
-	for _, e := range q.entries[:c.entries] {
+	messages := q.receipts.all()[:c.receipts]
+	for _, e := range q.entries.all()[:c.entries] {
 		if e.r == nil {
 			continue
 		}
@@ -155,18 +155,19 @@ type cut struct {
 // cut decides what the next batch takes: about n readings and changes, in the order they came. It never cuts a message in two that is
 // owed a receipt, nor the changes of one call: the first half might fail and the second succeed.
 func (q *queue) cut(n int) (c cut) {
-	if n >= len(q.readings)+len(q.changes) {
-		return cut{len(q.readings), len(q.entries), len(q.receipts), math.MaxInt64}
+	readings := q.readings.all()
+	if n >= len(readings)+q.changes.len() {
+		return cut{len(readings), q.entries.len(), q.receipts.len(), math.MaxInt64}
 	}
 	c = q.walk(n)
-	for _, r := range q.receipts {
+	for _, r := range q.receipts.all() {
 		if r.first > c.through {
 			break
 		}
 		c.through = max(c.through, r.last)
 		c.receipts++
 	}
-	for c.readings < len(q.readings) && q.readings[c.readings].Seq <= c.through {
+	for c.readings < len(readings) && readings[c.readings].Seq <= c.through {
 		c.readings++
 	}
 	return c
@@ -175,21 +176,22 @@ func (q *queue) cut(n int) (c cut) {
 // walk takes about n readings and changes as they come. No changes can lie among the readings of one message, so completing one
 // afterwards passes none over.
 func (q *queue) walk(n int) (c cut) {
+	waiting, entries := q.readings.all(), q.entries.all()
 	for n > 0 {
-		readings := len(q.readings)
-		if c.entries < len(q.entries) {
-			e := &q.entries[c.entries]
-			if c.readings == readings || q.readings[c.readings].Seq > e.after {
+		readings := len(waiting)
+		if c.entries < len(entries) {
+			e := &entries[c.entries]
+			if c.readings == readings || waiting[c.readings].Seq > e.after {
 				c.entries++
 				c.through = e.after
 				n -= e.changes
 				continue
 			}
-			readings, _ = slices.BinarySearchFunc(q.readings, e.after+1, func(r telemetry.Reading, seq int64) int { return cmp.Compare(r.Seq, seq) })
+			readings, _ = slices.BinarySearchFunc(waiting, e.after+1, func(r telemetry.Reading, seq int64) int { return cmp.Compare(r.Seq, seq) })
 		}
 		some := min(n, readings-c.readings)
 		c.readings += some
-		c.through = q.readings[c.readings-1].Seq
+		c.through = waiting[c.readings-1].Seq
 		n -= some
 	}
 	return c

@@ -74,7 +74,7 @@ func (p *Pipe) Stats() Stats {
 		s.CommitBuckets[bound.Seconds()] = sum
 	}
 	p.mu.Lock()
-	s.Queued, s.QueuedChanges = len(p.queue.readings)+len(p.queue.newest), len(p.queue.changes)
+	s.Queued, s.QueuedChanges = p.queue.readings.len()+len(p.queue.newest), p.queue.changes.len()
 	s.QueuedBytes, s.LastSeq = p.queue.bytes+p.queue.newestBytes, p.seq
 	p.mu.Unlock()
 	return s
