@@ -57,6 +57,7 @@ type Intake interface {
 // Presence knows which sensors hold an MQTT connection. Connected is called per listed sensor and must not block.
 type Presence interface {
 	Connected(serial string) bool
+	Connection(serial string) telemetry.Connection
 }
 
 // Config is what the operator decides.

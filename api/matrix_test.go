@@ -79,6 +79,7 @@ func matrix() map[string]row {
 		"list-readings":        forOwner(200, nil),
 		"create-command":       forOwner(202, fields{"name": "canary"}),
 		"list-commands":        forOwner(200, nil),
+		"get-connection":       forOwner(200, nil),
 		"send-telemetry":       {fields{"t": 1}, [identities]int{401, 401, 401, 202, 401, 401, 401}},
 		"create-ticket":        forOwner(201, fields{"serial_no": matrixSerial}),
 		"create-device-ticket": forAll(401, fields{"serial_no": matrixSerial, "secret_key": "not the secret"}),

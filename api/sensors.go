@@ -32,6 +32,12 @@ func (a *API) sensorRoutes() {
 		Security: person(),
 	}, a.showSensor)
 	handle(a, huma.Operation{
+		OperationID: "get-connection", Method: http.MethodGet, Path: sensorPath + "/connection", Tags: []string{tagSensors},
+		Summary:     "Show how a sensor stands with the MQTT broker",
+		Description: "Who is connected in its name, and why somebody was last refused or disconnected: the answer to \"why can it not connect?\"",
+		Security:    person(),
+	}, a.showConnection)
+	handle(a, huma.Operation{
 		OperationID: "update-sensor", Method: http.MethodPatch, Path: sensorPath, Tags: []string{tagSensors},
 		Summary:     "Change a sensor's description",
 		Description: "Absent fields stay as they are, null resets a field.",

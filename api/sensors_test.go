@@ -317,6 +317,28 @@ type presence string
 
 func (p presence) Connected(serial string) bool { return serial == string(p) }
 
+func (p presence) Connection(serial string) telemetry.Connection {
+	c := telemetry.Connection{LastRefusal: &telemetry.Refusal{At: 1, Remote: "192.0.2.1", Reason: "wrong secret"}}
+	if p.Connected(serial) {
+		c.Clients = []telemetry.Client{{ID: "c", Remote: "192.0.2.2", Protocol: "MQTT 5", Since: 1}}
+	}
+	return c
+}
+
+func TestConnection_SaysWhoIsInAndWhoWasNotLetIn(t *testing.T) {
+	h := newHouse(t, func(_ *Config, _ *auth.Config, deps *Deps) { deps.Presence = presence("SN1") })
+	p := h.person("ada")
+	for serial, want := range map[string]string{
+		"SN1": `{"connected":true,"clients":[{"client_id":"c","remote":"192.0.2.2","protocol":"MQTT 5","since":"1970-01-01T00:00:00.001Z"}],"last_refusal":{"at":"1970-01-01T00:00:00.001Z","remote":"192.0.2.1","reason":"wrong secret"}}`,
+		"SN2": `{"connected":false,"clients":[],"last_refusal":{"at":"1970-01-01T00:00:00.001Z","remote":"192.0.2.1","reason":"wrong secret"}}`,
+	} {
+		h.sensor(p, map[string]any{"serial_no": serial})
+		if got := strings.TrimSpace(string(h.call("GET", "/api/v1/sensors/"+serial+"/connection", p.access, nil).want(http.StatusOK).body)); got != want {
+			t.Errorf("%s: got %s, want %s", serial, got, want)
+		}
+	}
+}
+
 // Between the permission and the look-up the serial may have passed to somebody else's new sensor.
 func TestSensor_NewOwnersSensorUnderAnOldPermissionIsNotFound(t *testing.T) {
 	h := newHouse(t)

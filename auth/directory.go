@@ -121,6 +121,17 @@ func (d *Directory) Lookup(serial string) (Device, bool) {
 	return e.Device, true // only place ever changes within an entry
 }
 
+// Serials returns the serial of every sensor by its id, as of now.
+func (d *Directory) Serials() map[int64]string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	all := make(map[int64]string, len(d.devices))
+	for serial, e := range d.devices {
+		all[e.SensorID] = serial
+	}
+	return all
+}
+
 // SerialsOf returns the serials the principal may view, in ascending order; for an admin, too, only their own.
 func (d *Directory) SerialsOf(p Principal) []string {
 	switch p.Kind {
@@ -177,6 +188,15 @@ func (d *Directory) Authenticate(serial, secret string) (Principal, error) {
 		return Principal{}, unauthenticated("wrong serial or secret")
 	}
 	return Principal{Kind: Sensor, SensorID: dev.SensorID, Serial: dev.Serial, mark: digest(sum)}, nil
+}
+
+// Certified is a sensor whose serial a certificate proved that was verified elsewhere. An unknown serial is telemetry.ErrUnauthenticated.
+func (d *Directory) Certified(serial string) (Principal, error) {
+	dev, known := d.Lookup(serial)
+	if !known {
+		return Principal{}, unauthenticated("the certificate's sensor is not registered")
+	}
+	return Principal{Kind: Sensor, SensorID: dev.SensorID, Serial: dev.Serial}, nil
 }
 
 // noSecrets is what an unknown serial is compared with.

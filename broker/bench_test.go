@@ -32,13 +32,11 @@ func benchHouse(b *testing.B, n int) *house {
 	}
 	c := newCommitter()
 	h := &house{pool: wire.NewPool(2, 0), people: &people{}}
-	h.Broker, err = newBroker(Config{}, h.people, dir, c, h.pool, slog.New(slog.DiscardHandler))
+	h.Broker, err = newBroker(Config{}, h.people, Deps{Directory: dir, Intake: c, Commands: &outbox{}, Pool: h.pool}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := h.Start(); err != nil {
-		b.Fatal(err)
-	}
+	h.Start()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

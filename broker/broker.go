@@ -1,23 +1,27 @@
 // Package broker is the MQTT front door: it lets sensors and people in, hands telemetry to package ingest, holds acknowledgements back
 // until the store has committed, and serves MQTT subscribers what they may see.
 //
-//	socket ─► listener ─► conn (frames, gate) ─► mochi ─► hook: identity, access, guard, publish ─► ingest
-//	socket ◄─ wire.Pool ◄──── gate ◄───────────── mochi                                                │
-//	                           ▲────────────────────────────── Committed ──────────────────────────────┘
+//	socket ─► listener ─► conn: frames ─► handle ─► publish ───────────────► ingest
+//	                                        │          └─► fanOut ─► session    │ journal
+//	                                        └─► subscribe, delivery ─► session ─┘
+//	socket ◄─ wire.Pool ◄──── gate ◄──────────────────────── session            │
+//	                           ▲────────────────────────────── Committed ───────┘
 //
-// The protocol itself is mochi-mqtt v2.7.9's, which must not be exposed bare: a logged-in client can end the process with eight bytes,
-// a slow one can stop all publishers, and much else. Everything here contains it from outside, through the net.Conn it is given and the
-// hooks it calls; TestDefect… name what is contained.
+// Protocol and sessions are this package's; the index of subscriptions and the encoding of the rarer packets are mochi-mqtt's, whose
+// own server must not be exposed (docs/adr/0008).
 //
 // Invariants:
-//   - A PUBACK or PUBREC for accepted telemetry leaves after its commit, in order; nothing a connection writes later overtakes it.
+//   - A PUBACK or PUBREC for accepted telemetry leaves after its commit, in order; nothing a connection writes later overtakes it. So do
+//     SUBACK, PUBREL and PUBCOMP after that of the changes they stand for.
 //   - One connection at a time holds a session, from its authentication until its goroutine has ended and every message it handed
 //     over has met its fate. Session ids are scoped to the principal, so two principals never meet in one.
 //   - Nothing that writes to a client waits for its socket, so no subscriber holds up a publisher.
-//   - A delivery is checked against the policy as it stands at that moment.
+//   - A delivery is checked against the policy as it stands at that moment; a queued one again when it is sent.
+//   - Deliveries of QoS 1 and 2 to one client keep their order, whether it is there or away.
 //
-// Locks: conn.mu guards one connection's outbound queue, sessions.mu the table of sessions, retained.mu and pending.mu their counts,
-// Broker.mu the set of open connections and listeners. None is held while another is taken or while mochi or a socket is called.
+// Locks: session.mu guards a session and may be held while conn.mu, which guards one connection's outbound queue, is taken. Apart from
+// these two, none is held while another is taken: sessions.mu for the table, retained.mu and pending.mu for their counts, Broker.mu for
+// the set of open connections and listeners. None is held while a socket, the store or the pipe is called.
 package broker
 
 import (
@@ -31,11 +35,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"sensorcast/auth"
 	"sensorcast/ingest"
+	state "sensorcast/session"
 	"sensorcast/telemetry"
 	"sensorcast/wire"
 )
@@ -45,12 +49,17 @@ type Config struct {
 	MaxPayload           int           // bytes of one payload; default 65,536
 	ConnectTimeout       time.Duration // for a TLS handshake and the first packet together; default 10 s
 	MaxClients           int           // connections logged in at once; default 100,000
-	MaxPending           int           // connections not logged in yet; default 4,096
+	MaxPending           int           // connections not logged in yet; default 16,384
 	MaxPendingPerAddress int           // of one address (IPv6: /64) other than loopback; default 256
 	MaxSessions          int           // of one principal, connected or kept for it; default 100
 	MaxFilters           int           // subscriptions of one client; default 1,000
 	MaxRetainedBytes     int           // of all retained payloads; default 64 MiB
-	SessionExpiry        time.Duration // sessions of absent clients are kept at most this long; default 7 days
+	MaxQueued            int           // deliveries one session has waiting or unacknowledged; default 10,000, at most 30,000
+	MaxQueuedBytes       int           // and their payloads; default 4 MiB
+	// PeerSerial names the sensor whose verified client certificate a connection has; nil: none ever has.
+	PeerSerial    func(net.Conn) (serial string, ok bool)
+	PublishRate   int           // messages a second one connection may publish, over it it is read no faster; 0: any
+	SessionExpiry time.Duration // sessions of absent clients are kept at most this long; default 7 days
 }
 
 func (c Config) withDefaults() Config {
@@ -60,16 +69,19 @@ func (c Config) withDefaults() Config {
 	}{
 		{&c.MaxPayload, 64 << 10},
 		{&c.MaxClients, 100_000},
-		{&c.MaxPending, 4096},
+		{&c.MaxPending, 16_384},
 		{&c.MaxPendingPerAddress, 256},
 		{&c.MaxSessions, 100},
 		{&c.MaxFilters, 1000},
 		{&c.MaxRetainedBytes, 64 << 20},
+		{&c.MaxQueued, 10_000},
+		{&c.MaxQueuedBytes, 4 << 20},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}
 	}
+	c.MaxQueued = min(c.MaxQueued, 30_000) // there are 65,535 packet ids
 	if c.ConnectTimeout <= 0 {
 		c.ConnectTimeout = 10 * time.Second
 	}
@@ -86,6 +98,8 @@ const packetSlack = 4 << 10
 type Intake interface {
 	// Accept takes m, or says why not, as ingest.Pipe.Accept does. It may block: the connection is then not read.
 	Accept(m ingest.Message, r ingest.Receipt) error
+	// Journal commits what changes in sessions, as ingest.Pipe.Journal does. It may block.
+	Journal(changes []state.Change, r ingest.Receipt) error
 	// Refused counts a publish or subscription outside the sensor's own topics.
 	Refused(sensorID int64, reason string)
 }
@@ -102,14 +116,18 @@ type Broker struct {
 	service  identities
 	dir      *auth.Directory
 	pipe     Intake
+	commands Commands
 	pool     *wire.Pool
 	log      *slog.Logger
-	server   *mqtt.Server
+	index    index
 	sessions *sessions
 	retained *retained
 	pending  *pending
+	refusals *refusals
 	relay    chan relayed
 	stop     chan struct{} // closed by Close
+	started  time.Time
+	seats    atomic.Int64 // clients logged in
 	counters counters
 
 	wg sync.WaitGroup // accept loops, connections, relay, sweeper
@@ -120,12 +138,21 @@ type Broker struct {
 	closing   atomic.Bool               // set under mu
 }
 
-// New makes the front door. Call Start, then Serve for each listener; Close ends both.
-func New(cfg Config, service *auth.Service, dir *auth.Directory, pipe Intake, pool *wire.Pool, log *slog.Logger) (*Broker, error) {
-	return newBroker(cfg, service, dir, pipe, pool, log)
+// Deps is what the front door stands on.
+type Deps struct {
+	Auth      *auth.Service
+	Directory *auth.Directory
+	Intake    Intake
+	Commands  Commands
+	Pool      *wire.Pool
 }
 
-func newBroker(cfg Config, service identities, dir *auth.Directory, pipe Intake, pool *wire.Pool, log *slog.Logger) (*Broker, error) {
+// New makes the front door. Call Start, then Serve for each listener; Close ends both.
+func New(cfg Config, deps Deps, log *slog.Logger) (*Broker, error) {
+	return newBroker(cfg, deps.Auth, deps, log)
+}
+
+func newBroker(cfg Config, service identities, deps Deps, log *slog.Logger) (*Broker, error) {
 	cfg = cfg.withDefaults()
 	if cfg.MaxPayload > math.MaxInt32/8 {
 		return nil, telemetry.Invalid("max_payload", "must be at most %d bytes", math.MaxInt32/8)
@@ -133,54 +160,29 @@ func newBroker(cfg Config, service identities, dir *auth.Directory, pipe Intake,
 	b := &Broker{
 		cfg:       cfg,
 		service:   service,
-		dir:       dir,
-		pipe:      pipe,
-		pool:      pool,
+		dir:       deps.Directory,
+		pipe:      deps.Intake,
+		commands:  deps.Commands,
+		pool:      deps.Pool,
 		log:       log.With("component", "broker"),
+		index:     newIndex(),
+		started:   time.Now(),
 		sessions:  newSessions(cfg.MaxSessions),
 		retained:  newRetained(int64(cfg.MaxRetainedBytes)),
 		pending:   newPending(cfg.MaxPending, cfg.MaxPendingPerAddress),
+		refusals:  newRefusals(),
 		relay:     make(chan relayed, relayQueue),
 		stop:      make(chan struct{}),
 		conns:     map[*conn]struct{}{},
 		listeners: map[net.Listener]struct{}{},
 	}
-	b.server = mqtt.New(&mqtt.Options{
-		Capabilities:             capabilities(cfg),
-		ClientNetReadBufferSize:  readBuffer,
-		ClientNetWriteBufferSize: 1, // mochi gathers nothing: one Write is one packet, and conn gathers
-		Logger:                   slog.New(newQuiet(b.log.Handler())),
-		SysTopicResendInterval:   30,
-		InlineClient:             true,
-	})
-	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
-		return nil, fmt.Errorf("add hook: %w", err)
-	}
 	return b, nil
 }
 
-func capabilities(cfg Config) *mqtt.Capabilities {
-	c := mqtt.NewDefaultServerCapabilities() // a literal would leave features off
-	c.MaximumClients = int64(cfg.MaxClients)
-	c.MaximumMessageExpiryInterval = 0              // else retained messages vanish after a day and publishers' messages get an expiry
-	c.MaximumSessionExpiryInterval = math.MaxUint32 // sessions expire here, in sweep: mochi's own expiry leaves subscriptions behind
-	c.MaximumPacketSize = uint32(cfg.MaxPayload + packetSlack)
-	c.MaximumClientWritesPending = deliveriesPending
-	c.MaximumInflight = 1024
-	c.ReceiveMaximum = receiveMaximum
-	c.TopicAliasMaximum = 0 // mochi asks the policy before it resolves an alias
-	c.Compatibilities.NoInheritedPropertiesOnAck = true
-	return c
-}
-
 // Start begins the housekeeping. It does not block.
-func (b *Broker) Start() error {
-	if err := b.server.Serve(); err != nil { // no listeners of its own: starts the event loop
-		return fmt.Errorf("start mqtt: %w", err)
-	}
+func (b *Broker) Start() {
 	b.wg.Go(b.relayReadings) // ends when stop closes
 	b.wg.Go(b.sweep)         // ends when stop closes
-	return nil
 }
 
 // Close stops accepting and reading, sends what is owed (acknowledgements of what still commits, then DISCONNECT to v5 clients) and
@@ -208,9 +210,8 @@ func (b *Broker) Close(ctx context.Context) error {
 	}
 
 	ended := make(chan struct{})
-	go func() { // ends with the last connection; mochi waits for the same
+	go func() { // ends with the last connection
 		b.wg.Wait()
-		errs = append(errs, b.server.Close())
 		close(ended)
 	}()
 	select {
@@ -223,6 +224,3 @@ func (b *Broker) Close(ctx context.Context) error {
 		return fmt.Errorf("close mqtt connections: %w", ctx.Err())
 	}
 }
-
-// Connected reports whether the sensor has a connection.
-func (b *Broker) Connected(serial string) bool { return b.sessions.connected(serial) }

@@ -19,6 +19,7 @@ import (
 
 	"sensorcast/auth"
 	"sensorcast/ingest"
+	state "sensorcast/session"
 )
 
 // committer is an intake that commits at once from a goroutine of its own, as ingest does.
@@ -43,6 +44,10 @@ func (c *committer) Accept(_ ingest.Message, r ingest.Receipt) error {
 		c.in <- r
 	}
 	return nil
+}
+
+func (c *committer) Journal(_ []state.Change, r ingest.Receipt) error {
+	return c.Accept(ingest.Message{}, r)
 }
 
 func (c *committer) Refused(int64, string) {}

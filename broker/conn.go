@@ -1,24 +1,28 @@
 package broker
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"sensorcast/auth"
 	"sensorcast/ingest"
+	state "sensorcast/session"
+	"sensorcast/telemetry"
 	"sensorcast/wire"
 )
 
 const (
 	takeBytes = 64 << 10 // handed to wire at a time
 
-	// maxOutbound is what may wait for one client: some seconds of a slow link. Who falls further behind is closed.
+	// maxOutbound is what may wait for one client: some seconds of a slow link. QoS 0 is dropped at half of it and QoS 1 and 2 wait in
+	// their session's queue from a quarter of it on, so what goes on to fill it is answers to a client that asks and does not read.
 	maxOutbound = 1 << 20
 
 	// gatherBytes is how much may wait while the reader is busy before a flusher is woken all the same.
@@ -34,81 +38,113 @@ const (
 	keepAliveSlack = time.Second // a read deadline is moved only when it would come this much too early
 )
 
-// conn is the connection mochi is given: it reads through frames, writes through a gate, and sends by way of wire, so that mochi
-// never waits for a socket and never acknowledges ahead of the store. It is an ingest.Receipt and a wire.Source.
+// conn is one client's connection. Its goroutine reads and handles packets; what it writes passes a gate, which keeps
+// acknowledgements back until the store has committed, and leaves by way of wire, so that nobody who writes to a client ever waits
+// for its socket. It is an ingest.Receipt and a wire.Source.
 type conn struct {
-	raw       net.Conn
-	broker    *Broker
-	sender    *wire.Sender
-	remote    netip.Addr
-	connectBy time.Time     // before it the first packet must have come
-	done      chan struct{} // closed when mochi is through with the connection and every message has met its fate
-	entered   bool          // counted in Broker.pending; the connection's goroutine only
+	raw        net.Conn
+	broker     *Broker
+	sender     *wire.Sender
+	remote     netip.Addr
+	connectBy  time.Time     // before it the first packet must have come
+	superseded chan struct{} // closed when a newer connection claims the session this one waits for
+	done       chan struct{} // closed when the connection is through with its session and every message has met its fate
+	place      *place        // among those not logged in; nil once it has been given back; the connection's goroutine only
 
-	// Set while CONNECT is processed, by the connection's goroutine, before others can find the client.
-	client    *mqtt.Client
-	principal auth.Principal
-	id        string // scoped session id; empty until the session is claimed
+	// Set while CONNECT is handled, by the connection's goroutine, before others can find the connection.
+	principal  auth.Principal
+	session    *session         // nil until it is claimed
+	noProblems bool             // the client wants no reason strings (MQTT 5.0 §3.1.2.11.7)
+	maxPacket  int              // the largest the client takes [MQTT-3.1.2-24]; 0: any
+	since      telemetry.Millis // when CONNACK was written
+	opened     bool             // the session is this connection's to speak for
+	seated     bool             // counted among the clients logged in; the connection's goroutine only
 
 	inbound
 
 	closing     atomic.Bool
-	revoked     atomic.Bool   // authority ended: no will, and the session ends with the connection
-	established atomic.Bool   // CONNACK is written
-	version     atomic.Uint32 // MQTT protocol version; 0 until CONNECT
-	fates       atomic.Uint64 // messages whose fate is known
-	woken       atomic.Bool   // a Take is to come
-	waiters     atomic.Int32  // goroutines in await
-	offline     atomic.Int64  // payload bytes queued for the session since the connection ended
-	backlog     atomic.Int32  // deliveries in mochi's queue, about
-	unpaced     atomic.Bool   // backlog is not to be relied on
+	revoked     atomic.Bool    // authority ended: no will, and the session ends with the connection
+	established atomic.Bool    // CONNACK is written
+	version     atomic.Uint32  // MQTT protocol version; 0 until CONNECT
+	fates       atomic.Uint64  // messages whose fate is known
+	woken       atomic.Bool    // a Take is to come
+	waiters     atomic.Int32   // goroutines in await
+	replaying   atomic.Int32   // goroutines of replay
+	replays     sync.WaitGroup // and of errands
 
 	mu      sync.Mutex
 	changed sync.Cond // broadcast when anything awaited may have changed and waiters > 0
 	out     gate      // guarded by mu
 	raised  uint64    // guarded by mu: messages accepted or being accepted
+	errands errands   // in part guarded by mu
 	lost    []uint16  // guarded by mu: packet ids of QoS 2 messages that were not stored
 	failed  bool      // guarded by mu: the store failed
 	broken  bool      // guarded by mu: the socket failed
-	busy    bool      // guarded by mu: the reader works through what it read and will come back to Read
+	busy    bool      // guarded by mu: the reader works through what it read and will see to what was gathered
 	quiet   bool      // guarded by mu: nothing handed to wire is unwritten
 }
 
+var aLongTimeAgo = time.Unix(1, 0)
+
 func newConn(b *Broker, raw net.Conn, remote netip.Addr) *conn {
-	c := &conn{raw: raw, broker: b, remote: remote, connectBy: time.Now().Add(b.cfg.ConnectTimeout), done: make(chan struct{}), quiet: true}
-	c.frames.max = b.cfg.MaxPayload + packetSlack - 1 // as mochi counts MaximumPacketSize
+	c := &conn{raw: raw, broker: b, remote: remote, connectBy: time.Now().Add(b.cfg.ConnectTimeout), superseded: make(chan struct{}), done: make(chan struct{}), quiet: true}
+	c.frames.max = b.cfg.MaxPayload + packetSlack
 	c.changed.L = &c.mu
+	if socket, ok := raw.(syscall.Conn); ok {
+		if fd, err := socket.SyscallConn(); err == nil {
+			c.fd, c.readFD = fd, c.readReady
+		}
+	}
 	c.sender = b.pool.Attach(raw, c)
 	return c
 }
 
-// connOf returns the connection of a client, nil for the inline client.
-func connOf(cl *mqtt.Client) *conn {
-	c, _ := cl.Net.Conn.(*conn)
-	return c
-}
-
-// submit hands a message to ingest. If it is to be acknowledged the gate is raised first, so that what mochi is about to write waits for
-// the commit. It blocks while ingest is full.
+// submit hands a message to ingest. If it is to be acknowledged the gate is raised first, so that what is written from now on waits
+// for the commit. It blocks while ingest is full.
 func (c *conn) submit(m ingest.Message, qos byte, packetID uint16) error {
 	if qos == 0 {
 		return c.broker.pipe.Accept(m, nil)
 	}
 	if qos == 1 {
-		packetID = 0 // mochi keeps no state of a QoS 1 publish that could go wrong
+		c.raise(forQoS1, 0)
+	} else {
+		c.raise(forQoS2, packetID)
 	}
-	c.mu.Lock()
-	c.raised++
-	c.out.raise(packetID)
-	c.mu.Unlock()
 	err := c.broker.pipe.Accept(m, c)
 	if err != nil {
-		c.mu.Lock()
-		c.raised--
-		c.out.lower()
-		c.mu.Unlock()
+		c.lower()
 	}
 	return err
+}
+
+// journal has changes committed; what is written from now on waits for it. It blocks while ingest is full.
+func (c *conn) journal(changes ...state.Change) error { return c.commit(changes, c) }
+
+// commit is journal with a receipt that tells c in its turn.
+func (c *conn) commit(changes []state.Change, r ingest.Receipt) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	c.raise(forJournal, 0)
+	err := c.broker.pipe.Journal(changes, r)
+	if err != nil {
+		c.lower()
+	}
+	return err
+}
+
+func (c *conn) raise(of owing, packetID uint16) {
+	c.mu.Lock()
+	c.raised++
+	c.out.raise(of, packetID)
+	c.mu.Unlock()
+}
+
+func (c *conn) lower() {
+	c.mu.Lock()
+	c.raised--
+	c.out.lower()
+	c.mu.Unlock()
 }
 
 // Committed implements ingest.Receipt: the fate of the oldest message without one is known. It never blocks.
@@ -137,32 +173,48 @@ func (c *conn) unstored() {
 	}
 	c.failed = true
 	c.out.fail(n)
-	if c.version.Load() == 5 && !c.closing.Load() {
+	if c.version.Load() == 5 && c.established.Load() && !c.closing.Load() {
 		c.out.write([]byte{packets.Disconnect << 4, 2, packets.ErrServerBusy.Code, 0}) // MQTT 5.0 §3.14
 	}
 	c.broker.counters.unstored.Add(1)
 }
 
-// Write queues one packet of mochi's. It never blocks; a client for which too much waits is closed.
-func (c *conn) Write(b []byte) (int, error) {
-	if len(b) > 0 && b[0] == packets.Disconnect<<4 && c.version.Load() < 5 {
-		return len(b), nil // a v3.1.1 server closes without a word (MQTT 3.1.1 §3.14)
-	}
-	if len(b) > 0 && b[0]>>4 == packets.Publish {
-		c.backlog.Add(-1)
-	}
+// write queues an answer to the client. It never blocks; a client for which too much waits is closed.
+func (c *conn) write(b []byte) {
 	c.mu.Lock()
-	if c.closing.Load() || c.failed {
+	if !c.openLocked() {
 		c.mu.Unlock()
-		return 0, net.ErrClosed
+		return
 	}
 	if len(c.out.buf)+len(b) > maxOutbound {
 		c.mu.Unlock()
 		c.broker.counters.slow.Add(1)
 		c.abort()
-		return 0, errSlow
+		return
 	}
 	c.out.write(b)
+	c.broker.counters.sent.Add(1)
+	c.wroteLocked()
+}
+
+// send queues an application message, encoded for the client's version, unless more than limit bytes wait, and reports whether it did.
+// It never blocks.
+func (c *conn) send(m *state.Message, packetID uint16, dup bool, limit int) bool {
+	c.mu.Lock()
+	if !c.openLocked() || len(c.out.buf) > limit {
+		c.mu.Unlock()
+		return false
+	}
+	c.out.buf = appendPublish(c.out.buf, m, byte(c.version.Load()), packetID, dup)
+	c.broker.counters.sent.Add(1)
+	c.wroteLocked()
+	return true
+}
+
+func (c *conn) openLocked() bool { return !c.closing.Load() && !c.failed }
+
+// wroteLocked has what was written leave soon, and unlocks.
+func (c *conn) wroteLocked() {
 	ready := c.out.ready(c.fates.Load())
 	wake := ready > 0 && (!c.busy || ready > gatherBytes)
 	c.mu.Unlock()
@@ -170,7 +222,6 @@ func (c *conn) Write(b []byte) (int, error) {
 		c.wake()
 	}
 	c.signal()
-	return len(b), nil
 }
 
 // Take implements wire.Source.
@@ -182,6 +233,7 @@ func (c *conn) Take(buf []byte) []byte {
 	c.quiet = len(buf) == n
 	c.mu.Unlock()
 	c.signal()
+	c.broker.counters.sentBytes.Add(int64(len(buf) - n))
 	return buf
 }
 
@@ -190,20 +242,19 @@ func (c *conn) Broken(err error) {
 	c.mu.Lock()
 	c.broken = true
 	c.mu.Unlock()
-	if isStall(err) {
+	if errors.Is(err, wire.ErrStalled) {
 		c.broker.counters.stalled.Add(1)
 	}
 	c.abort()
 }
 
 // Close ends reading and takes no more writes; what was written before still leaves, and the socket closes when the connection's
-// goroutine has seen to that. It never blocks and may be called at any time by anybody: mochi does, more than once.
-func (c *conn) Close() error {
+// goroutine has seen to that. It never blocks and may be called at any time, by anybody, more than once.
+func (c *conn) Close() {
 	c.closing.Store(true)
 	c.raw.SetReadDeadline(aLongTimeAgo)
 	c.wake()
 	c.signal()
-	return nil
 }
 
 // abort is Close for a peer that cannot be told anything any more.
@@ -212,18 +263,16 @@ func (c *conn) abort() {
 	c.raw.Close()
 }
 
-// end closes the connection, telling a v5 client why. mochi's own DisconnectClient would stop the client at once, and a reader that
-// finds it stopped between two packets takes that for a clean end and drops the will; this way it ends on a failed read.
+// end closes the connection, telling a v5 client why. A v3.1.1 server closes without a word (MQTT 3.1.1 §3.14), and nobody is told
+// before CONNACK [MQTT-3.14.0-1].
 func (c *conn) end(why packets.Code) {
-	if c.established.Load() { // never before CONNACK [MQTT-3.14.0-1]
-		_ = c.client.WritePacket(packets.Packet{ // whether it could be written or not, Close follows
-			FixedHeader: packets.FixedHeader{Type: packets.Disconnect},
-			ReasonCode:  why.Code,
-			Properties:  packets.Properties{ReasonString: why.Reason},
-		})
+	if c.version.Load() == 5 && c.established.Load() {
+		c.write(c.brief(func(reason string) []byte { return encodeDisconnect(why, reason) }, why.Reason))
 	}
 	c.Close()
 }
+
+func (c *conn) finished() <-chan struct{} { return c.done }
 
 func (c *conn) wake() {
 	if !c.woken.Swap(true) {
@@ -264,18 +313,3 @@ func (c *conn) await(limit time.Duration, ok func() bool) bool {
 
 // uncommittedLocked is the number of messages without a fate.
 func (c *conn) uncommittedLocked() int { return int(int64(c.raised - c.fates.Load())) }
-
-// LocalAddr implements net.Conn.
-func (c *conn) LocalAddr() net.Addr { return c.raw.LocalAddr() }
-
-// RemoteAddr implements net.Conn.
-func (c *conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
-
-// SetDeadline does nothing: mochi computes 1.5 × keep alive in 16 bits and moves the deadline for every packet. Read keeps it.
-func (c *conn) SetDeadline(time.Time) error { return nil }
-
-// SetReadDeadline does nothing, as SetDeadline.
-func (c *conn) SetReadDeadline(time.Time) error { return nil }
-
-// SetWriteDeadline does nothing: wire has the stall timeout.
-func (c *conn) SetWriteDeadline(time.Time) error { return nil }

@@ -35,8 +35,8 @@ func TestGate_ReleasesInOrderAndNeverEarly(t *testing.T) {
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
-			"raise": func(t *rapid.T) { raised++; g.raise(uint16(raised)) },
-			"vain":  func(t *rapid.T) { g.raise(0); g.lower() },
+			"raise": func(t *rapid.T) { raised++; g.raise(forQoS2, uint16(raised)) },
+			"vain":  func(t *rapid.T) { g.raise(forQoS1, 0); g.lower() },
 			"write": func(t *rapid.T) {
 				number++
 				g.write(binary.BigEndian.AppendUint64(nil, number))
@@ -81,11 +81,11 @@ func TestGate_ReleasesInOrderAndNeverEarly(t *testing.T) {
 func TestGate_FailureDropsWhatWaitsAndNothingElse(t *testing.T) {
 	var g gate
 	g.write([]byte("free "))
-	g.raise(0)
+	g.raise(forQoS2, 0)
 	g.write([]byte("stored "))
-	g.raise(9)
+	g.raise(forQoS2, 9)
 	g.write([]byte("lost "))
-	g.raise(0)
+	g.raise(forQoS2, 0)
 	g.write([]byte("lost too"))
 	g.fail(1)
 	g.write([]byte("bye"))
@@ -100,7 +100,7 @@ func TestGate_FailureDropsWhatWaitsAndNothingElse(t *testing.T) {
 func TestGate_KeepsLittleWhenEmpty(t *testing.T) {
 	var g gate
 	for range 1000 {
-		g.raise(0)
+		g.raise(forQoS2, 0)
 		g.write(bytes.Repeat([]byte("x"), 100))
 	}
 	g.take(nil, 1<<20, 1000)

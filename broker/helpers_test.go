@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 	"sensorcast/auth"
 	"sensorcast/ingest"
+	state "sensorcast/session"
 	"sensorcast/telemetry"
 	"sensorcast/wire"
 )
@@ -26,13 +28,16 @@ const patience = 10 * time.Second // how long a test waits for what must come
 
 // intake is a store-less ingest.Pipe whose commits the test makes.
 type intake struct {
-	accept func(m ingest.Message) error // nil: takes everything
-	auto   bool                         // commit at once
+	accept  func(m ingest.Message) error // nil: takes everything
+	auto    bool                         // commit at once
+	journal func([]state.Change) error   // nil: takes everything
 
 	mu       sync.Mutex
 	cond     *sync.Cond
 	messages []ingest.Message
 	receipts []ingest.Receipt
+	changes  []state.Change
+	held     bool // changes are committed by the test
 	refused  []string
 }
 
@@ -68,10 +73,48 @@ func (in *intake) Accept(m ingest.Message, r ingest.Receipt) error {
 	return nil
 }
 
+// Journal takes changes. Where no message's fate is open they are committed at once.
+func (in *intake) Journal(changes []state.Change, r ingest.Receipt) error {
+	if in.journal != nil {
+		if err := in.journal(changes); err != nil {
+			return err
+		}
+	}
+	in.mu.Lock()
+	in.changes = append(in.changes, changes...)
+	auto := in.auto || len(in.receipts) == 0 && !in.held
+	if r != nil && !auto {
+		in.receipts = append(in.receipts, r)
+	}
+	in.cond.Broadcast()
+	in.mu.Unlock()
+	if r != nil && auto {
+		r.Committed(nil)
+	}
+	return nil
+}
+
 func (in *intake) Refused(_ int64, reason string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.refused = append(in.refused, reason)
+}
+
+// hold leaves the commits of changes to the test, and release ends that.
+func (in *intake) hold() { in.mu.Lock(); in.held = true; in.mu.Unlock() }
+
+func (in *intake) release(t testing.TB) {
+	in.mu.Lock()
+	in.held = false
+	n := len(in.receipts)
+	in.mu.Unlock()
+	in.commit(n, nil)
+}
+
+func (in *intake) journaled() []state.Change {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return slices.Clone(in.changes)
 }
 
 // commit decides the fate of the n oldest messages that have none.
@@ -144,9 +187,19 @@ type house struct {
 	addr   string
 	log    *logBuffer
 	pool   *wire.Pool
+	outbox *outbox
+	kept   *state.Snapshot // what to start with
 }
 
 func secretOf(serial string) string { return "secret-of-" + serial }
+
+// passwordOf is a sensor's secret or a person's password.
+func passwordOf(user string) string {
+	if len(user) == 1 {
+		return secretOf(user)
+	}
+	return "pw"
+}
 
 func sensorID(serial string) int64 { return int64(serial[0]) }
 
@@ -180,14 +233,18 @@ func newHouse(t testing.TB, in *intake, opts ...option) *house {
 	if h.auth != nil {
 		service, dir = h.auth, h.known
 	}
-	b, err := newBroker(cfg, service, dir, in, h.pool, slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	if h.outbox == nil {
+		h.outbox = &outbox{}
+	}
+	b, err := newBroker(cfg, service, Deps{Directory: dir, Intake: in, Commands: h.outbox, Pool: h.pool}, slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.Broker = b
-	if err := b.Start(); err != nil {
-		t.Fatal(err)
+	if h.kept != nil {
+		b.Restore(*h.kept, dir.Serials())
 	}
+	b.Start()
 	return h
 }
 
@@ -220,7 +277,12 @@ func (h *house) close(t testing.TB) {
 	h.pool.Close()
 }
 
-// logBuffer keeps the log; mochi's event loop writes to it even after Close.
+// say publishes as the server does.
+func (h *house) say(topic, payload string) {
+	h.publish(&state.Message{Topic: topic, Payload: []byte(payload)})
+}
+
+// logBuffer keeps the log.
 type logBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -306,12 +368,8 @@ func (p *peer) connect(user, pass string, opts ...connectOption) packets.Packet 
 // login connects and insists on success.
 func (h *house) login(t testing.TB, user string, opts ...connectOption) *peer {
 	t.Helper()
-	pass := "pw"
-	if len(user) == 1 {
-		pass = secretOf(user)
-	}
 	p := h.dial(t)
-	if ack := p.connect(user, pass, opts...); ack.ReasonCode != 0 {
+	if ack := p.connect(user, passwordOf(user), opts...); ack.ReasonCode != 0 {
 		t.Fatalf("CONNACK of %s: got code %#x, want 0", user, ack.ReasonCode)
 	}
 	return p

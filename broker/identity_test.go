@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -48,7 +49,6 @@ func TestConnect_CodesOfRefusal(t *testing.T) {
 		{"person, no password", "ann", "", nil, 4, 0x86},
 		{"nobody", "nobody", "pw", nil, 4, 0x86},
 		{"anonymous", "", "", nil, 5, 0x87},
-		{"user name no UTF-8", "\xff", "pw", nil, 4, 0x86},
 		{"throttled", "hasty", "pw", nil, 3, 0x97},
 		{"overloaded", "overloaded", "pw", nil, 3, 0x88},
 		{"too slow", "slow", "pw", nil, 3, 0x88},
@@ -71,8 +71,8 @@ func TestConnect_CodesOfRefusal(t *testing.T) {
 			}
 		}
 	}
-	if s := h.Stats(); s.LoginFailures != 16 || s.Throttled != 8 {
-		t.Errorf("got %d failures and %d throttled, want 16 and 8", s.LoginFailures, s.Throttled)
+	if s := h.Stats(); s.LoginFailures != 14 || s.Throttled != 8 {
+		t.Errorf("got %d failures and %d throttled, want 14 and 8", s.LoginFailures, s.Throttled)
 	}
 }
 
@@ -208,6 +208,7 @@ func TestConnect_WithTheRealAuth(t *testing.T) {
 
 func TestPending_BoundsAddressesAndAll(t *testing.T) {
 	p := newPending(5, 2)
+	var places []*place
 	for i, tt := range []struct {
 		addr string
 		want bool
@@ -216,19 +217,80 @@ func TestPending_BoundsAddressesAndAll(t *testing.T) {
 		{"2001:db8::1", true}, {"2001:db8::2", true}, {"2001:db8::3", false}, // one /64
 		{"127.0.0.1", true}, {"127.0.0.1", false}, // all full
 	} {
-		if got := p.enter(addr(t, tt.addr)); got != tt.want {
+		pl, got := p.enter(addr(t, tt.addr), func() {})
+		if got != tt.want {
 			t.Errorf("%d: enter(%s): got %v, want %v", i, tt.addr, got, tt.want)
 		}
+		if got {
+			places = append(places, pl)
+		}
 	}
-	for _, a := range []string{"192.0.2.1", "192.0.2.1", "2001:db8::9", "2001:db8::1", "127.0.0.1"} {
-		p.leave(addr(t, a))
+	for range 2 { // the second time does nothing
+		for _, pl := range places {
+			p.leave(pl)
+		}
 	}
 	if p.count() != 0 || len(p.from) != 0 {
 		t.Errorf("after all left: %d pending of %d addresses", p.count(), len(p.from))
 	}
 	for range 5 {
-		if !p.enter(addr(t, "127.0.0.1")) {
+		if _, ok := p.enter(addr(t, "127.0.0.1"), func() {}); !ok {
 			t.Error("loopback is bounded to less than all")
+		}
+	}
+}
+
+func TestConnection_TellsWhoIsInAndWhyOneWasNot(t *testing.T) {
+	h := start(t, autoIntake())
+	h.dial(t).connect("A", "wrong", clientID("x"))
+	r := h.Connection("A").LastRefusal
+	if r == nil || !strings.Contains(r.Reason, "wrong secret") || r.Remote != "127.0.0.1" || r.At == 0 {
+		t.Errorf("wrong secret: got %+v", r)
+	}
+	if got := h.Connection("A").Clients; len(got) != 0 {
+		t.Errorf("got clients %+v, want none", got)
+	}
+	h.dial(t).connect("A", secretOf("A"), will("sensors/B/lwt", "x", false))
+	if r := h.Connection("A").LastRefusal; !strings.Contains(r.Reason, "will") {
+		t.Errorf("foreign will: got %+v", r)
+	}
+	h.dial(t).connect("nobody", "x")
+	if h.refusals.of("nobody") != nil {
+		t.Error("a name nobody has is remembered")
+	}
+	p := h.login(t, "A", v5, clientID("me"))
+	eventually(t, "A is in", func() bool { return len(h.Connection("A").Clients) == 1 })
+	if c := h.Connection("A").Clients[0]; c.ID != "me" || c.Remote != "127.0.0.1" || c.Protocol != "MQTT 5" || c.Since == 0 {
+		t.Errorf("got client %+v", c)
+	}
+	p.raw([]byte{0xc1, 0})
+	p.want(packets.Disconnect)
+	eventually(t, "the owner is told", func() bool { return strings.Contains(h.Connection("A").LastRefusal.Reason, "malformed") })
+	if got := strings.Count(h.log.String(), "sensor not admitted"); got != 1 {
+		t.Errorf("got %d lines in the log, want one a minute", got)
+	}
+	h.AuthorityChanged(auth.Change{Kind: auth.SensorRemoved, SensorID: sensorID("A"), Serial: "A"})
+	if h.refusals.of("A") != nil {
+		t.Error("refusals outlive their sensor")
+	}
+}
+
+// A verified client certificate stands for the secret of its sensor, and for nobody else.
+func TestConnect_CertificateIsBoundToItsSensor(t *testing.T) {
+	certified := "A"
+	h := start(t, autoIntake(), func(_ *house, cfg *Config) {
+		cfg.PeerSerial = func(net.Conn) (string, bool) { return certified, certified != "" }
+	})
+	for _, tt := range []struct {
+		cert, user, pass string
+		want             byte
+	}{
+		{"A", "A", "", 0}, {"A", "", "", 0}, {"A", "A", secretOf("A"), 0}, {"A", "A", "wrong", 4},
+		{"A", "B", secretOf("B"), 4}, {"A", "ann", "pw", 4}, {"unknown", "", "", 5}, {"", "A", "", 4}, {"", "", "", 5},
+	} {
+		certified = tt.cert
+		if got := h.dial(t).connect(tt.user, tt.pass).ReasonCode; got != tt.want {
+			t.Errorf("certificate of %q, user %q: got CONNACK %d, want %d", tt.cert, tt.user, got, tt.want)
 		}
 	}
 }

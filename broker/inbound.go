@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"syscall"
@@ -9,74 +10,207 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"sensorcast/wire"
+	"sensorcast/telemetry"
 )
 
 const (
-	// readBuffer is mochi's buffer of each connection, kept while it is idle. One that fills it is read through a pooled burst
-	// buffer from then on, so a pipelining client costs one read(2) for some hundred messages and an idle one no memory.
-	readBuffer = 512
-	burstBytes = 16 << 10
+	burstBytes = 16 << 10 // one read(2) of a pipelining client: some hundred messages
+	smallBytes = 1 << 10  // the buffer of a connection that cannot be asked whether there is something to read
+	keepCut    = 256      // bytes kept allocated for packets that come in pieces
 )
 
-var (
-	errSlow      = errors.New("client takes data too slowly")
-	aLongTimeAgo = time.Unix(1, 0)
-	bursts       = sync.Pool{New: func() any { b := make([]byte, burstBytes); return &b }}
-)
+var bursts = sync.Pool{New: func() any { b := make([]byte, burstBytes); return &b }}
 
-func isStall(err error) bool { return errors.Is(err, wire.ErrStalled) }
-
-// inbound is the reading side of a conn. It belongs to the connection's goroutine.
+// inbound is the reading side of a conn. It belongs to the connection's goroutine. While there is nothing to read an idle client has
+// no buffer: over TCP one is taken when the socket has become readable.
 type inbound struct {
 	frames   frames
+	fd       syscall.RawConn    // of a connection that is its socket, else nil
+	readFD   func(uintptr) bool // readReady, bound once
+	buf      []byte             // what is being worked through; nil between bursts
+	pooled   *[]byte            // what buf is part of, unless it was made for one large packet
+	from, to int                // of buf: not handled yet
+	cut      []byte             // the beginning of a packet, between bursts
+	small    []byte             // where there is no fd
+	more     bool               // where there is no fd: the last read filled small, so more is likely there
+	got      int                // readReady's result
+	arrived  telemetry.Millis   // when the last read returned
+	gotErr   error
 	idle     time.Duration // how long a logged-in client may be silent; zero: for ever
 	deadline time.Time     // as set on the socket
-	full     bool          // the last read filled the buffer: more is likely there
-	burst    *[]byte       // pooled; nil when rest is empty
-	rest     []byte        // of burst, not yet handed to mochi
+	rearm    bool          // it was set by another rule
 	ended    bool          // reading failed: the peer has nothing more to say
+	parted   bool          // DISCONNECT came: no will
+	pace     pace
 
-	stash    *packets.Packet // an outbound message moved out of the way of an inbound packet with its id
-	verdict  []byte          // codes of refused filters between OnSubscribe and OnSubscribed
-	replayed int             // bytes of retained messages queued since the last wait
-	lowered  bool            // the session expiry granted is less than asked for
-
-	retaining string // topic of the last publish retained
+	last      inboundPublish
+	topic     string          // of the last publish, to be reused by the next
+	parsed    telemetry.Topic // of topic
+	aliases   []string        // MQTT 5.0 topic aliases the client has set, by number less one
+	retaining string          // topic of the last publish retained
 }
 
-// Read hands mochi what the client sent. Coming back to it means that the reader is done with what it had, so what was gathered
-// leaves first; and while too much is uncommitted it waits, which is the back-pressure on this client.
-func (c *conn) Read(b []byte) (int, error) {
-	if len(c.rest) > 0 && !c.closing.Load() {
-		return c.unload(b), nil
+// serve reads and handles packets until the connection ends, and returns why.
+func (c *conn) serve() error {
+	defer c.release()
+	for {
+		if err := c.work(); err != nil {
+			return c.fault(err)
+		}
+		c.shelve()
+		c.pause()
+		if err := c.arm(); err != nil {
+			return err
+		}
+		if err := c.fill(); err != nil {
+			c.ended = !c.closing.Load()
+			return err
+		}
+		c.mu.Lock()
+		c.busy = true
+		c.mu.Unlock()
 	}
-	c.pause()
-	if err := c.arm(); err != nil {
-		return 0, err
-	}
-	n, err := 0, error(nil)
-	if c.full {
-		n = c.readBurst(b)
-	}
-	if n == 0 {
-		n, err = c.raw.Read(b)
-		c.full = n == len(b)
-		if fault := c.frames.check(b[:n]); fault != nil {
-			return 0, c.violation(fault)
+}
+
+// work handles the packets that are there.
+func (c *conn) work() error {
+	handled := 0
+	defer func() { c.broker.counters.received.Add(int64(handled)) }()
+	for !c.closing.Load() {
+		p, size, want, err := c.frames.next(c.buf[c.from:c.to])
+		if err != nil {
+			return err
+		}
+		if size == 0 {
+			c.grow(want)
+			return nil
+		}
+		c.from += size
+		handled++
+		if err := c.handle(p); err != nil {
+			return err
 		}
 	}
-	if err != nil {
-		c.ended = !c.closing.Load()
-		return n, err
-	}
-	c.mu.Lock()
-	c.busy = true
-	c.mu.Unlock()
-	return n, nil
+	return net.ErrClosed
 }
 
-// pause sends what was gathered and waits while too much is uncommitted.
+// grow makes room for a packet that needs want bytes in all. It never more than quadruples: memory is for what came, not for what
+// was announced.
+func (c *conn) grow(want int) {
+	if have := c.to - c.from; want > burstBytes && c.to == len(c.buf) {
+		b := make([]byte, min(want, max(4*have, 2*burstBytes)))
+		copy(b, c.buf[c.from:c.to])
+		c.release()
+		c.buf, c.to = b, have
+	}
+}
+
+// shelve gives the buffer back between bursts, and keeps what is left of it.
+func (c *conn) shelve() {
+	left := c.buf[c.from:c.to]
+	switch {
+	case len(left) == 0:
+		c.release()
+		if cap(c.cut) > keepCut {
+			c.cut = nil
+		}
+	case c.pooled == nil:
+		c.to = copy(c.buf, left)
+		c.from = 0
+	default:
+		c.cut = append(c.cut[:0], left...)
+		c.release()
+	}
+}
+
+func (c *conn) release() {
+	if c.pooled != nil {
+		bursts.Put(c.pooled)
+	}
+	c.buf, c.pooled, c.from, c.to = nil, nil, 0, 0
+}
+
+// acquire takes a buffer that begins with what was cut off.
+func (c *conn) acquire() {
+	c.pooled = bursts.Get().(*[]byte)
+	c.buf = *c.pooled
+	if len(c.cut) >= len(c.buf) { // cannot be: a packet this large has a buffer of its own
+		c.buf, c.pooled = make([]byte, 2*len(c.cut)), nil
+	}
+	c.from, c.to = 0, copy(c.buf, c.cut)
+	c.cut = c.cut[:0]
+}
+
+// fill blocks until there is something to read, and reads it.
+func (c *conn) fill() (err error) {
+	n := 0
+	if c.fd != nil {
+		err = c.fd.Read(c.readFD)
+		n = c.got
+		if err == nil {
+			err = c.gotErr
+		}
+		if err == nil && n == 0 {
+			err = io.EOF
+		}
+	} else {
+		n, err = c.fillSmall()
+	}
+	c.broker.counters.receivedBytes.Add(int64(n))
+	c.arrived = telemetry.Now() // for all that came at once: the clock costs as much as the rest of a small message's way
+	return err
+}
+
+// readReady is the body of fd.Read: it reads without blocking and reports whether there was anything, an error included.
+func (c *conn) readReady(fd uintptr) bool {
+	fresh := c.buf == nil
+	cut := len(c.cut)
+	if fresh {
+		c.acquire()
+	}
+	for {
+		n, err := syscall.Read(int(fd), c.buf[c.to:])
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EAGAIN):
+			if fresh {
+				c.cut = append(c.cut[:0], c.buf[:cut]...)
+				c.release()
+			}
+			return false
+		}
+		c.got, c.gotErr = max(n, 0), err
+		c.to += c.got
+		return true
+	}
+}
+
+// fillSmall is fill for connections that only block.
+func (c *conn) fillSmall() (n int, err error) {
+	if c.buf == nil && !c.more {
+		if c.small == nil {
+			c.small = make([]byte, smallBytes)
+		}
+		n, err = c.raw.Read(c.small)
+		c.acquire()
+		c.to += copy(c.buf[c.to:], c.small[:n])
+		c.more = n == len(c.small)
+	} else {
+		if c.buf == nil {
+			c.acquire()
+		}
+		n, err = c.raw.Read(c.buf[c.to:])
+		c.to += n
+		c.more = n >= smallBytes
+	}
+	if n > 0 {
+		return n, nil // an error shows again in the read that follows
+	}
+	return 0, err
+}
+
+// pause sends what was gathered and waits while too much is uncommitted or too much was sent: the back-pressure on this client.
 func (c *conn) pause() {
 	c.mu.Lock()
 	c.busy = false
@@ -90,6 +224,10 @@ func (c *conn) pause() {
 		c.broker.counters.readPauses.Add(1)
 		c.await(0, func() bool { return c.uncommittedLocked() <= maxUncommitted/2 || c.closing.Load() })
 	}
+	if wait := c.pace.owed(c.broker.cfg.PublishRate); wait > 0 {
+		c.broker.counters.paced.Add(1)
+		c.await(wait, func() bool { return c.closing.Load() })
+	}
 }
 
 // arm sets the read deadline: the connect timeout until the client is logged in, then 1.5 × keep alive [MQTT-3.1.2-22], at most
@@ -102,8 +240,8 @@ func (c *conn) arm() error {
 			want = time.Now().Add(c.idle)
 		}
 	}
-	if want.IsZero() != c.deadline.IsZero() || c.deadline.Before(want) {
-		c.deadline = want
+	if c.rearm || want.IsZero() != c.deadline.IsZero() || c.deadline.Before(want) {
+		c.deadline, c.rearm = want, false
 		if c.established.Load() && !want.IsZero() {
 			c.deadline = want.Add(keepAliveSlack)
 		}
@@ -115,60 +253,32 @@ func (c *conn) arm() error {
 	return nil
 }
 
-// readBurst reads as much as is there into a pooled buffer and hands over the first of it. It does not block; 0 means nothing was
-// there, or the socket is of a kind that cannot be asked.
-func (c *conn) readBurst(b []byte) int {
-	tcp, ok := c.raw.(*net.TCPConn)
-	if !ok {
-		return 0
+// fault ends the connection for what its client did wrong.
+func (c *conn) fault(err error) error {
+	var code packets.Code
+	switch {
+	case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, errParted):
+		return err // nobody's fault
+	case errors.As(err, new(refusal)):
+		c.Close() // and has been told
+		return err
+	case errors.As(err, &code):
+	case errors.Is(err, errTooLarge):
+		code = packets.ErrPacketTooLarge
+	default:
+		code = packets.ErrMalformedPacket
 	}
-	rc, err := tcp.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	buf, n := bursts.Get().(*[]byte), 0
-	err = rc.Read(func(fd uintptr) bool {
-		n, _ = syscall.Read(int(fd), *buf)
-		return true
-	})
-	if err != nil || n <= 0 { // an end or a fault shows again in the read that follows
-		bursts.Put(buf)
-		return 0
-	}
-	if fault := c.frames.check((*buf)[:n]); fault != nil {
-		bursts.Put(buf)
-		c.violation(fault)
-		return 0
-	}
-	c.burst, c.rest, c.full = buf, (*buf)[:n], n == burstBytes
-	return c.unload(b)
-}
-
-func (c *conn) unload(b []byte) int {
-	n := copy(b, c.rest)
-	c.rest = c.rest[n:]
-	if len(c.rest) == 0 {
-		c.drop()
-	}
-	return n
-}
-
-// drop gives the burst buffer back.
-func (c *conn) drop() {
-	if c.burst != nil {
-		bursts.Put(c.burst)
-		c.burst, c.rest = nil, nil
-	}
-}
-
-// violation closes the connection of a client that does not speak MQTT.
-func (c *conn) violation(fault error) error {
 	c.broker.counters.violations.Add(1)
-	c.broker.log.Debug("client closed", "remote", c.remote, "client", c.id, "reason", fault)
-	why := packets.ErrMalformedPacket
-	if errors.Is(fault, errTooLarge) {
-		why = packets.ErrPacketTooLarge
+	c.shownOut(code)
+	c.broker.log.Debug("client closed", "remote", c.remote, "client", c.sessionID(), "reason", err)
+	c.end(code)
+	return err
+}
+
+// sessionID is for the log.
+func (c *conn) sessionID() string {
+	if c.session == nil {
+		return ""
 	}
-	c.end(why)
-	return fault
+	return c.session.id
 }

@@ -2,12 +2,11 @@ package broker
 
 import (
 	"io"
-	"net"
 	"runtime/debug"
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
+	state "sensorcast/session"
+	"sensorcast/telemetry"
 )
 
 const (
@@ -46,8 +45,8 @@ func (b *Broker) handle(c *conn) {
 	c.depart(limit)
 }
 
-// establish lets mochi serve the connection, and reports whether it ended without a panic. mochi recovers from none, and a truncated
-// v5 SUBSCRIBE causes one: whatever goes wrong in here costs this connection only.
+// establish serves the connection, and reports whether it ended without a panic: whatever goes wrong in here costs this connection
+// only.
 func (b *Broker) establish(c *conn) (sound bool) {
 	defer func() {
 		if sound {
@@ -55,52 +54,92 @@ func (b *Broker) establish(c *conn) (sound bool) {
 		}
 		r := recover()
 		b.counters.panics.Add(1)
-		b.log.Error("mqtt connection panicked", "remote", c.remote, "client", c.id, "err", r, "stack", string(debug.Stack()))
+		b.log.Error("mqtt connection panicked", "remote", c.remote, "client", c.sessionID(), "err", r, "stack", string(debug.Stack()))
 	}()
-	err := b.server.EstablishConnection(listenerID, c)
-	b.log.Debug("client disconnected", "remote", c.remote, "client", c.id, "err", err)
+	err := c.serve()
+	b.log.Debug("client disconnected", "remote", c.remote, "client", c.sessionID(), "err", err)
 	return true
 }
 
-// listenerID is the one listener mochi believes in.
-const listenerID = "mqtt"
-
 // leavePending gives the place among those not logged in back, once.
 func (b *Broker) leavePending(c *conn) {
-	if c.entered {
-		c.entered = false
-		b.pending.leave(c.remote)
+	if c.place != nil {
+		b.pending.leave(c.place)
+		c.place = nil
 	}
+}
+
+// takeSeat counts a client in, if there is room for one more.
+func (b *Broker) takeSeat() bool {
+	if b.seats.Add(1) > int64(b.cfg.MaxClients) {
+		b.seats.Add(-1)
+		return false
+	}
+	return true
 }
 
 // conclude waits for the fates of all the connection handed over and leaves behind either a session that is true or none.
 func (b *Broker) conclude(c *conn, sound bool) {
-	c.drop()
+	if c.seated {
+		b.seats.Add(-1)
+	}
 	c.await(settleTimeout, func() bool { return c.uncommittedLocked() == 0 })
-	cl := c.client
-	if cl == nil || c.id == "" {
+	c.replays.Wait() // they have seen that it is closing
+	s := c.session
+	if s == nil {
 		return
 	}
-	b.forgetUnstored(c)
-	c.putBack(cl)
-	current, known := b.server.Clients.Get(c.id)
-	mine := known && current == cl
-	if mine && sound && persistent(cl) && b.sessions.keep(c.id, c, time.Now().Add(b.expiry(cl))) {
+	if !c.opened { // refused once it had claimed it: authority has ended
+		b.discard(s, c, false)
 		return
 	}
-	if mine {
-		b.discard(cl)
-	}
-	if c.revoked.Load() && c.retaining != "" { // mochi may have retained it after AuthorityChanged looked
+	c.forgetUnstored()
+	s.leave(c)
+	s.settleJournal(b)
+	if c.revoked.Load() && c.retaining != "" { // it may have been retained after AuthorityChanged looked
 		b.retained.release(c.principal.Serial, c.retaining)
-		b.unretain(c.retaining)
 	}
-	b.sessions.remove(c.id, c)
+	var changes []state.Change
+	if willed := !c.parted && !c.revoked.Load() && !b.closing.Load(); willed {
+		changes = b.leaveWill(s)
+	} else if !b.closing.Load() { // our own shutdown is nobody's death: a will stays with the journal for the next start
+		s.takeWill()
+		changes = append(changes, state.Withdraw{ID: s.id})
+	}
+	if sound && s.durable() {
+		ends := time.Now().Add(s.expiry)
+		changes = append(changes, s.endsAt(ends))
+		b.note(changes)
+		if b.sessions.keep(s, c, ends) {
+			return
+		}
+	}
+	b.discard(s, c, false)
 }
 
-// forgetUnstored takes the PUBRECs of QoS 2 messages that were not stored out of the session. Left there, mochi would acknowledge the
-// same messages sent again without handing them over [MQTT-4.3.3-10].
-func (b *Broker) forgetUnstored(c *conn) {
+// leave ends a connection's time in the session.
+func (s *session) leave(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == c {
+		s.conn = nil
+	}
+	s.sent = 0
+	for i := len(s.queue) - 1; i >= 0; i-- {
+		if s.queue[i].errand {
+			s.removeLocked(i)
+		}
+	}
+}
+
+func (s *session) endsAt(t time.Time) state.Change {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keepLocked(telemetry.MillisOf(t))
+}
+
+// forgetUnstored lets QoS 2 messages that were not stored be taken anew when they are sent again [MQTT-4.3.3-10].
+func (c *conn) forgetUnstored() {
 	c.mu.Lock()
 	lost := c.lost
 	c.lost = nil
@@ -110,19 +149,33 @@ func (b *Broker) forgetUnstored(c *conn) {
 			lost = append(lost, p.id)
 		}
 	}
+	failed := c.failed || len(c.out.open) > 0
 	c.mu.Unlock()
 	for _, id := range lost {
-		if pk, ok := c.client.State.Inflight.Get(id); ok && pk.FixedHeader.Type == packets.Pubrec {
-			c.client.State.Inflight.Delete(id)
-		}
+		c.session.complete(id)
+	}
+	if failed {
+		c.session.mu.Lock()
+		c.session.stale = true
+		c.session.mu.Unlock()
 	}
 }
 
-// discard takes a session out of mochi. The caller holds the session.
-func (b *Broker) discard(cl *mqtt.Client) {
-	b.server.UnsubscribeClient(cl)
-	cl.ClearInflights()
-	b.server.Clients.Delete(cl.ID)
+// discard ends a session for good. Its holder calls it. A will that waits for its delay is published if it is willed: it was due at
+// the end of the session at the latest [MQTT-3.1.2-8].
+func (b *Broker) discard(s *session, h holder, willed bool) {
+	if w := s.takeWill(); w != nil && willed && !b.closing.Load() {
+		b.publishWill(s, w)
+	}
+	s.mu.Lock()
+	changes := s.clearLocked(b)
+	s.gone = true
+	justWill := !s.durable()
+	s.mu.Unlock()
+	if !(b.closing.Load() && justWill) { // which is all that is left of a client at our own stop
+		b.note(changes)
+	}
+	b.sessions.remove(s, h)
 }
 
 // depart lets what may leave leave, and closes the socket.
@@ -130,7 +183,7 @@ func (c *conn) depart(limit time.Duration) {
 	defer func() {
 		c.raw.Close()
 		c.mu.Lock()
-		c.out.discard() // mochi keeps a connection as long as its session
+		c.out.discard() // a session may outlive its connection
 		c.mu.Unlock()
 	}()
 	told := false
@@ -142,8 +195,8 @@ func (c *conn) depart(limit time.Duration) {
 		return
 	}
 	// Closing with unread data resets the connection (RFC 1122 §4.2.2.13), and the peer might never see why it ended.
-	if tcp, ok := c.raw.(*net.TCPConn); ok && tcp.CloseWrite() == nil {
-		tcp.SetReadDeadline(time.Now().Add(lastWords))
-		_, _ = io.CopyN(io.Discard, tcp, maxOutbound)
+	if half, ok := c.raw.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		c.raw.SetReadDeadline(time.Now().Add(lastWords))
+		_, _ = io.CopyN(io.Discard, c.raw, maxOutbound)
 	}
 }

@@ -65,21 +65,24 @@ func (b *Broker) ServeConn(raw net.Conn) { b.admit(raw) }
 // admit gives raw a goroutine, or closes it when too many wait to log in.
 func (b *Broker) admit(raw net.Conn) {
 	b.counters.accepted.Add(1)
-	remote := addressOf(raw)
-	if !b.pending.enter(remote) {
+	c := newConn(b, raw, addressOf(raw))
+	crowdedOut := func() {
 		b.counters.crowded.Add(1)
-		raw.Close()
+		c.abort()
+	}
+	place, ok := b.pending.enter(c.remote, crowdedOut)
+	if !ok {
+		crowdedOut()
 		return
 	}
+	c.place = place
 	b.mu.Lock()
 	if b.closing.Load() {
 		b.mu.Unlock()
-		b.pending.leave(remote)
+		b.pending.leave(place)
 		raw.Close()
 		return
 	}
-	c := newConn(b, raw, remote)
-	c.entered = true
 	b.conns[c] = struct{}{}
 	b.wg.Go(func() { b.handle(c) }) // ends with the connection
 	b.mu.Unlock()
@@ -99,7 +102,9 @@ func (c *conn) shake() error {
 	if isTLS {
 		raw = t.NetConn()
 	}
-	if tcp, ok := raw.(*net.TCPConn); ok {
+	if tcp, ok := raw.(interface {
+		SetKeepAliveConfig(net.KeepAliveConfig) error
+	}); ok {
 		_ = tcp.SetKeepAliveConfig(keepAliveProbes) // a refusal leaves the system's own
 	}
 	if !isTLS {

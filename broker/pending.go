@@ -1,18 +1,33 @@
 package broker
 
 import (
+	"container/list"
 	"net/netip"
 	"sync"
+	"time"
 )
 
+// patientFor is how long a connection that has not logged in keeps its place against newcomers. A client that means it has said CONNECT
+// by then.
+const patientFor = time.Second
+
 // pending bounds the connections that have not logged in: each costs memory and a goroutine before anybody has proven anything. One
-// address may not take all the places. Loopback may: what comes from there is a local program or a proxy that speaks for many.
+// address may not take all the places. Loopback may: what comes from there is a local program or a proxy that speaks for many. When all
+// places are taken the one that has been silent for longest gives way, so that sockets which say nothing keep nobody out.
 type pending struct {
 	max, perAddress int
 
-	mu   sync.Mutex
-	all  int                // guarded by mu
-	from map[netip.Addr]int // guarded by mu; IPv6 by /64, which is what one subscriber gets
+	mu    sync.Mutex
+	queue list.List          // guarded by mu: *place, oldest first
+	from  map[netip.Addr]int // guarded by mu; IPv6 by /64, which is what one subscriber gets
+}
+
+// place is one connection's among those that have not logged in.
+type place struct {
+	network netip.Addr
+	since   time.Time
+	giveWay func() // closes the connection
+	element *list.Element
 }
 
 func newPending(max, perAddress int) *pending {
@@ -29,32 +44,61 @@ func network(a netip.Addr) netip.Addr {
 	return a
 }
 
-// enter takes a place, if there is one.
-func (p *pending) enter(a netip.Addr) bool {
-	n := network(a)
+// enter takes a place, if there is one or one is made; giveWay may be called, at most once, until leave.
+func (p *pending) enter(a netip.Addr, giveWay func()) (pl *place, ok bool) {
+	n, now := network(a), time.Now()
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.all >= p.max || p.from[n] >= p.perAddress && !a.Unmap().IsLoopback() {
-		return false
+	if p.from[n] >= p.perAddress && !a.Unmap().IsLoopback() {
+		p.mu.Unlock()
+		return nil, false
 	}
-	p.all++
+	var oldest *place
+	if p.queue.Len() >= p.max {
+		if oldest = p.queue.Front().Value.(*place); now.Sub(oldest.since) < patientFor {
+			p.mu.Unlock()
+			return nil, false
+		}
+		p.removeLocked(oldest)
+	}
+	pl = &place{network: n, since: now, giveWay: giveWay}
+	pl.element = p.queue.PushBack(pl)
 	p.from[n]++
-	return true
+	p.mu.Unlock()
+	if oldest != nil {
+		oldest.giveWay()
+	}
+	return pl, true
 }
 
-// leave gives the place back.
-func (p *pending) leave(a netip.Addr) {
-	n := network(a)
+// spoke notes that the connection has said CONNECT: what it waits for now is ours to give.
+func (p *pending) spoke(pl *place) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.all--
-	if p.from[n]--; p.from[n] == 0 {
-		delete(p.from, n)
+	if pl.element != nil {
+		pl.since = time.Now()
+		p.queue.MoveToBack(pl.element)
+	}
+}
+
+// leave gives the place back, if it was not taken away before.
+func (p *pending) leave(pl *place) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if pl.element != nil {
+		p.removeLocked(pl)
+	}
+}
+
+func (p *pending) removeLocked(pl *place) {
+	p.queue.Remove(pl.element)
+	pl.element = nil
+	if p.from[pl.network]--; p.from[pl.network] == 0 {
+		delete(p.from, pl.network)
 	}
 }
 
 func (p *pending) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.all
+	return p.queue.Len()
 }

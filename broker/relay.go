@@ -1,6 +1,7 @@
 package broker
 
 import (
+	state "sensorcast/session"
 	"sensorcast/telemetry"
 )
 
@@ -14,7 +15,7 @@ type relayed struct {
 }
 
 // Observe implements ingest.Observer: what came by another door is published to MQTT subscribers, as if the sensor had. What came by
-// MQTT mochi has relayed itself. It never blocks; beyond relayQueue readings are dropped and counted.
+// MQTT its connection has relayed itself. It never blocks; beyond relayQueue readings are dropped and counted.
 func (b *Broker) Observe(r *telemetry.Reading) {
 	if r.Via == telemetry.ViaMQTT || b.sessions.subscriptions.Load() == 0 {
 		return
@@ -32,9 +33,7 @@ func (b *Broker) relayReadings() {
 		select {
 		case r := <-b.relay:
 			// QoS 1, so that each subscriber gets it at the QoS it asked for, up to that.
-			if err := b.server.Publish(telemetry.TelemetryTopic(r.serial), r.data, false, 1); err != nil {
-				b.log.Debug("reading not relayed", "sensor", r.serial, "err", err)
-			}
+			b.publish(&state.Message{Topic: telemetry.TelemetryTopic(r.serial), Payload: r.data, QoS: 1})
 		case <-b.stop:
 			return
 		}

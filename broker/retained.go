@@ -3,48 +3,79 @@ package broker
 import (
 	"strings"
 	"sync"
-	"sync/atomic"
 
-	"github.com/mochi-mqtt/server/v2/packets"
-
+	"sensorcast/auth"
+	state "sensorcast/session"
 	"sensorcast/telemetry"
 )
 
 const maxRetainedTopics = 64 // of one sensor
 
-// retained accounts for the sensors' retained messages, which mochi keeps in memory without a bound.
+// retained keeps the messages the sensors want kept on their topics, in memory and by way of the journal.
 type retained struct {
-	max int64 // bytes
+	max int64 // bytes of all payloads
 
-	mu     sync.Mutex
-	topics map[string]map[string]int // guarded by mu: bytes by serial and topic
-	number int                       // guarded by mu
-	bytes  int64                     // guarded by mu
+	mu       sync.Mutex
+	bySerial map[string]map[string]*keepsake // guarded by mu: by serial and topic
+	number   int                             // guarded by mu
+	bytes    int64                           // guarded by mu
+}
+
+// keepsake is a retained message, which is never written to.
+type keepsake struct {
+	sensorID int64
+	state.Message
 }
 
 func newRetained(max int64) *retained {
-	return &retained{max: max, topics: map[string]map[string]int{}}
+	return &retained{max: max, bySerial: map[string]map[string]*keepsake{}}
 }
 
-// reserve makes room for a message that replaces the topic's present one, if it may be retained.
-func (r *retained) reserve(serial, topic string, size int) bool {
+// put keeps m in place of the topic's present message; an empty one removes that. It reports whether there was room, and what is to
+// be journaled.
+func (r *retained) put(p auth.Principal, m *state.Message) (ok bool, changes []state.Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	mine := r.topics[serial]
-	old, has := mine[topic]
-	if !has && len(mine) >= maxRetainedTopics || r.bytes+int64(size-old) > r.max {
+	if len(m.Payload) == 0 {
+		if !r.removeLocked(p.Serial, m.Topic) {
+			return true, nil
+		}
+		return true, []state.Change{state.Retain{Retained: state.Retained{SensorID: p.SensorID, Message: state.Message{Topic: m.Topic}}}}
+	}
+	size, has := 0, false
+	if old := r.bySerial[p.Serial][m.Topic]; old != nil {
+		size, has = len(old.Payload), true
+	}
+	if !has && len(r.bySerial[p.Serial]) >= maxRetainedTopics || r.bytes+int64(len(m.Payload)-size) > r.max {
+		return false, nil
+	}
+	r.removeLocked(p.Serial, m.Topic)
+	r.addLocked(p.Serial, &keepsake{p.SensorID, *m})
+	return true, []state.Change{state.Retain{Retained: state.Retained{SensorID: p.SensorID, Message: *m}}}
+}
+
+func (r *retained) addLocked(serial string, k *keepsake) {
+	mine := r.bySerial[serial]
+	if mine == nil {
+		mine = map[string]*keepsake{}
+		r.bySerial[serial] = mine
+	}
+	mine[k.Topic] = k
+	r.number++
+	r.bytes += int64(len(k.Payload))
+}
+
+func (r *retained) removeLocked(serial, topic string) bool {
+	mine := r.bySerial[serial]
+	k := mine[topic]
+	if k == nil {
 		return false
 	}
-	if mine == nil {
-		mine = map[string]int{}
-		r.topics[serial] = mine
+	r.number--
+	r.bytes -= int64(len(k.Payload))
+	if delete(mine, topic); len(mine) == 0 {
+		delete(r.bySerial, serial)
 	}
-	if !has {
-		topic = strings.Clone(topic) // it is part of a packet
-		r.number++
-	}
-	mine[topic] = size
-	r.bytes += int64(size - old)
 	return true
 }
 
@@ -52,49 +83,87 @@ func (r *retained) reserve(serial, topic string, size int) bool {
 func (r *retained) release(serial, topic string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	mine := r.topics[serial]
-	size, has := mine[topic]
-	if !has {
-		return
-	}
-	r.number--
-	r.bytes -= int64(size)
-	if delete(mine, topic); len(mine) == 0 {
-		delete(r.topics, serial)
-	}
+	r.removeLocked(serial, topic)
 }
 
-// drain forgets all of a sensor's messages and returns their topics.
-func (r *retained) drain(serial string) []string {
+// drain forgets all of a sensor's messages and returns what is to be journaled.
+func (r *retained) drain(serial string) (changes []state.Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var topics []string
-	for topic, size := range r.topics[serial] {
-		topics = append(topics, topic)
-		r.number--
-		r.bytes -= int64(size)
+	for topic, k := range r.bySerial[serial] {
+		changes = append(changes, state.Retain{Retained: state.Retained{SensorID: k.sensorID, Message: state.Message{Topic: topic}}})
+		r.removeLocked(serial, topic)
 	}
-	delete(r.topics, serial)
-	return topics
+	return changes
+}
+
+// expire forgets what has expired [MQTT-3.3.2-5].
+func (r *retained) expire(now telemetry.Millis) (changes []state.Change) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for serial, mine := range r.bySerial {
+		for topic, k := range mine {
+			if k.ExpiresAt != 0 && k.ExpiresAt <= now {
+				changes = append(changes, state.Retain{Retained: state.Retained{SensorID: k.sensorID, Message: state.Message{Topic: topic}}})
+				r.removeLocked(serial, topic)
+			}
+		}
+	}
+	return changes
+}
+
+// match returns the messages on topics the filter matches. A filter that names a sensor, as most do, looks at no other.
+func (r *retained) match(filter string) (all []*state.Message) {
+	now := telemetry.Now()
+	gather := func(mine map[string]*keepsake) {
+		for topic, k := range mine {
+			if (k.ExpiresAt == 0 || k.ExpiresAt > now) && matches(filter, topic) {
+				all = append(all, &k.Message)
+			}
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rest, ok := strings.CutPrefix(filter, "sensors/"); ok {
+		if serial, _, _ := strings.Cut(rest, "/"); !strings.ContainsAny(serial, "+#") {
+			gather(r.bySerial[serial])
+			return all
+		}
+	}
+	for _, mine := range r.bySerial {
+		gather(mine)
+	}
+	return all
+}
+
+// matches reports whether a valid filter matches a topic name (MQTT 5.0 §4.7).
+func matches(filter, topic string) bool {
+	if strings.HasPrefix(topic, "$") != strings.HasPrefix(filter, "$") {
+		return false // [MQTT-4.7.2-1]
+	}
+	for {
+		f, moreFilter, fOK := strings.Cut(filter, "/")
+		if f == "#" {
+			return true
+		}
+		t, moreTopic, tOK := strings.Cut(topic, "/")
+		if f != "+" && f != t {
+			return false
+		}
+		switch {
+		case !fOK && !tOK:
+			return true
+		case !tOK:
+			return moreFilter == "#" // the parent level too [MQTT-4.7.1-2]
+		case !fOK:
+			return false
+		}
+		filter, topic = moreFilter, moreTopic
+	}
 }
 
 func (r *retained) count() (number int, bytes int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.number, r.bytes
-}
-
-// unretain has mochi forget the message retained on topic.
-func (b *Broker) unretain(topic string) {
-	b.server.Topics.RetainMessage(packets.Packet{TopicName: topic})
-	atomic.StoreInt64(&b.server.Info.Retained, int64(b.server.Topics.Retained.Len()))
-}
-
-// OnRetainedExpired implements mqtt.Hook: mochi dropped a message whose own expiry passed, and left its place in the trie.
-func (h *hook) OnRetainedExpired(topic string) {
-	if _, again := h.b.server.Topics.Retained.Get(topic); again {
-		return // retained anew meanwhile
-	}
-	h.b.retained.release(telemetry.ParseTopic(topic).Serial, topic)
-	h.b.unretain(topic)
 }

@@ -22,8 +22,9 @@ func (b *Broker) AuthorityChanged(ch auth.Change) {
 		b.revoke(id)
 	}
 	if p.Kind == auth.Sensor {
-		for _, topic := range b.retained.drain(p.Serial) {
-			b.unretain(topic)
+		b.note(b.retained.drain(p.Serial))
+		if ch.Kind == auth.SensorRemoved {
+			b.refusals.forget(p.Serial)
 		}
 	}
 }
@@ -36,7 +37,7 @@ func (b *Broker) revoke(id string) {
 	}
 }
 
-// sweeper holds the session of an absent client while it is taken out of mochi. It gives it back by itself.
+// sweeper holds the session of an absent client while it is discarded. It gives it back by itself.
 type sweeper struct{ done chan struct{} }
 
 func (s sweeper) end(packets.Code)          {}
@@ -44,15 +45,12 @@ func (s sweeper) finished() <-chan struct{} { return s.done }
 
 // evict discards the session of an absent client, or returns who holds it, with revoke marked as revoked.
 func (b *Broker) evict(id string, revoke bool) holder {
-	s := sweeper{make(chan struct{})}
-	held, known := b.sessions.seize(s, id, revoke)
-	if held != nil || !known {
+	h := sweeper{make(chan struct{})}
+	s, held := b.sessions.seize(h, id, revoke)
+	if held != nil || s == nil {
 		return held
 	}
-	defer close(s.done)
-	defer b.sessions.remove(id, s)
-	if cl, ok := b.server.Clients.Get(id); ok {
-		b.discard(cl)
-	}
+	defer close(h.done)
+	b.discard(s, h, !revoke)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"sensorcast/auth"
+	state "sensorcast/session"
 	"sensorcast/telemetry"
 )
 
@@ -40,7 +41,7 @@ func TestWill_SuppressedOnceItIsNotAllowedAnyMore(t *testing.T) {
 	a.c.Close()
 	eventually(t, "A is gone", func() bool { return h.Stats().Connections == 1 })
 	ann.wantAlive()
-	if got := h.server.Topics.Retained.GetAll(); len(got["sensors/A/lwt"].Payload)+len(got[""].Payload) != 0 {
+	if got := h.retained.match("#"); len(got) != 0 {
 		t.Errorf("got a retained will: %v", got)
 	}
 }
@@ -53,7 +54,7 @@ func TestWill_NotSentWhenTheServerStops(t *testing.T) {
 		h.pipeLogin(t, "A", will("sensors/A/lwt", "gone", true))
 		h.close(t)
 		ann.wantEnd()
-		if _, got := h.server.Topics.Retained.Get("sensors/A/lwt"); got {
+		if got := h.retained.match("#"); len(got) != 0 {
 			t.Error("the will was published")
 		}
 	})
@@ -66,7 +67,7 @@ func TestRetained_IsHonouredReplacedAndCleared(t *testing.T) {
 		p := h.login(t, "ann", clientID("reader"))
 		p.subscribe(0, "sensors/A/telemetry")
 		p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pingreq}})
-		// The deliveries go through a queue of mochi's, PINGRESP does not: wait for the one if the books say there is one.
+		// PINGRESP may overtake what is retained: wait for the one if the books say there is one.
 		want := 1
 		if n, _ := h.retained.count(); n > 0 {
 			want = 2
@@ -112,15 +113,15 @@ func TestRetained_IsBoundedPerSensorAndInAll(t *testing.T) {
 	if got := h.Stats().RetainRefused; got != 2 {
 		t.Errorf("got %d refused, want 2", got)
 	}
-	if got := len(h.server.Topics.Messages("sensors/#")); got != maxRetainedTopics {
-		t.Errorf("got %d retained in mochi, want %d", got, maxRetainedTopics)
+	if got := len(h.retained.match("sensors/#")); got != maxRetainedTopics {
+		t.Errorf("got %d retained, want %d", got, maxRetainedTopics)
 	}
 	if got := len(h.in.accepted()); got != maxRetainedTopics+2 {
 		t.Errorf("got %d handed over, want all %d", got, maxRetainedTopics+2)
 	}
 }
 
-// mochi queues the retained messages of a new subscription faster than they leave. The subscriber is slow, but no slow consumer.
+// There are more than may wait for one client. The subscriber is slow, but no slow consumer.
 func TestRetained_AllOfThemReachANewSubscriber(t *testing.T) {
 	const sensors, each = 20, maxRetainedTopics
 	h := start(t, autoIntake())
@@ -139,9 +140,8 @@ func TestRetained_AllOfThemReachANewSubscriber(t *testing.T) {
 	ann.c.(*net.TCPConn).SetReadBuffer(64 << 10)
 	ann.connect("ann", "pw")
 	ann.subscribe(1, "sensors/#")
-	cl, _ := h.server.Clients.Get("u1/client")
+	c := h.sessions.find("u1/client").conn
 	eventually(t, "much waits for the subscriber", func() bool {
-		c := connOf(cl)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return len(c.out.buf) >= replayBytes || h.counters.slow.Load() > 0
@@ -162,12 +162,13 @@ func TestRetained_ExpiryLeavesNothingBehind(t *testing.T) {
 			p.send(pk)
 			p.want(packets.Puback)
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(3 * time.Second)
+		if got := h.retained.match("#"); len(got) != 0 {
+			t.Errorf("got %d offered to subscribers, want none", len(got))
+		}
+		time.Sleep(sweepInterval)
 		if n, size := h.retained.count(); n != 0 || size != 0 {
 			t.Errorf("got %d messages of %d bytes on the books, want none", n, size)
-		}
-		if got := h.server.Topics.Messages("sensors/#"); len(got) != 0 {
-			t.Errorf("mochi still retains %d", len(got))
 		}
 	})
 }
@@ -196,11 +197,11 @@ func TestAuthority_EndsWithTheSensor(t *testing.T) {
 		t.Errorf("closed after %v, want within a second", got)
 	}
 	eventually(t, "its sessions are gone", func() bool { s := h.Stats(); return s.Sessions == 2 && s.Subscriptions == 1 && s.Retained == 0 })
-	if got := h.server.Topics.Messages("sensors/#"); len(got) != 0 {
-		t.Errorf("mochi still retains %d", len(got))
+	if got := h.retained.match("sensors/#"); len(got) != 0 {
+		t.Errorf("got %d still retained", len(got))
 	}
-	if got := len(h.server.Topics.Subscribers("sensors/A/commands").Subscriptions); got != 0 || h.server.Clients.Len() != 3 { // with inline
-		t.Errorf("mochi knows %d subscriptions of A and %d clients, want 0 and 3", got, h.server.Clients.Len())
+	if got := len(h.index.match("sensors/A/commands").Subscriptions); got != 0 {
+		t.Errorf("the index knows %d subscriptions of A, want none", got)
 	}
 	if h.Connected("A") {
 		t.Error("A counts as connected")
@@ -213,12 +214,12 @@ func TestAuthority_EndsWithTheSensor(t *testing.T) {
 func TestAuthority_RevokedSessionIsNotKept(t *testing.T) {
 	h := start(t, autoIntake())
 	h.login(t, "ann", persistently)
-	cl, _ := h.server.Clients.Get("u1/client")
-	c := connOf(cl)
-	if held, known := h.sessions.seize(sweeper{}, c.id, true); held != c || !known {
+	s := h.sessions.find("u1/client")
+	c := s.conn
+	if _, held := h.sessions.seize(sweeper{}, s.id, true); held != c {
 		t.Fatalf("got holder %v, want the connection", held)
 	}
-	if h.sessions.keep(c.id, c, time.Now().Add(time.Hour)) {
+	if h.sessions.keep(s, c, time.Now().Add(time.Hour)) {
 		t.Error("the session was kept")
 	}
 	c.Close()
@@ -259,8 +260,8 @@ func TestSession_EndsAfterItsExpiryWithItsSubscriptions(t *testing.T) {
 		if got := h.Stats(); got.Sessions != 1 || got.Subscriptions != 1 {
 			t.Errorf("after the expiry: got %d sessions, %d subscriptions, want 1 and 1", got.Sessions, got.Subscriptions)
 		}
-		if got := len(h.server.Topics.Subscribers("sensors/A/telemetry").Subscriptions); got != 0 {
-			t.Errorf("the trie still knows %d subscribers", got)
+		if got := len(h.index.match("sensors/A/telemetry").Subscriptions); got != 0 {
+			t.Errorf("the index still knows %d subscribers", got)
 		}
 		time.Sleep(6 * time.Minute)
 		if got := h.Stats().Sessions; got != 0 {
@@ -278,7 +279,7 @@ func TestObserve_RelaysOtherDoorsReadings(t *testing.T) {
 	ann, bob := h.login(t, "ann"), h.login(t, "bob")
 	ann.subscribe(1, "sensors/+/telemetry")
 	bob.subscribe(1, "sensors/+/telemetry")
-	show(telemetry.ViaMQTT, "mochi relays these itself")
+	show(telemetry.ViaMQTT, "its connection relays these")
 	show(telemetry.ViaHTTP, "h")
 	show(telemetry.ViaWebSocket, "w")
 	for _, want := range []string{"h", "w"} {
@@ -300,4 +301,128 @@ func TestObserve_NeverBlocks(t *testing.T) {
 	if got := h.Stats().RelayDropped; got < 10 {
 		t.Errorf("got %d dropped, want at least 10", got)
 	}
+}
+
+// Several connections wait for a session whose holder cannot give it back yet: the newest is the client's living one.
+func TestTakeover_TheNewestWins(t *testing.T) {
+	inBubble(t, newIntake, func(t *testing.T, h *house) {
+		holder := h.pipeLogin(t, "A")
+		holder.send(publish("sensors/A/telemetry", "1", 1, 1))
+		h.in.await(t, 1) // and it keeps its session until the fate is known
+		var rivals []*peer
+		for range 4 {
+			p := h.pipe(t)
+			p.send(connectPacket("A", secretOf("A")))
+			synctest.Wait()
+			rivals = append(rivals, p)
+		}
+		for _, p := range rivals[:3] {
+			if got := p.want(packets.Connack).ReasonCode; got != packets.Err3ServerUnavailable.Code {
+				t.Errorf("an older connection: got CONNACK %#x, want 3", got)
+			}
+			p.wantEnd()
+		}
+		h.in.commit(1, nil)
+		if got := rivals[3].want(packets.Connack).ReasonCode; got != 0 {
+			t.Errorf("the newest: got CONNACK %#x, want 0", got)
+		}
+		rivals[3].wantAlive()
+		if got := len(h.sessions.claims); got != 0 {
+			t.Errorf("got %d claims left, want none", got)
+		}
+	})
+}
+
+func TestSession_IsOverWhenItsTimeIs(t *testing.T) {
+	inBubble(t, autoIntake, func(t *testing.T, h *house) {
+		brief := func(pk *packets.Packet) {
+			pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = 1, true
+			pk.Connect.Clean = false
+		}
+		for wait, present := range map[time.Duration]bool{900 * time.Millisecond: true, 1100 * time.Millisecond: false} {
+			p := h.pipeLogin(t, "ann", v5, brief)
+			p.subscribe(1, "sensors/A/telemetry")
+			p.c.Close()
+			synctest.Wait()
+			time.Sleep(wait) // less than a sweep
+			p = h.pipe(t)
+			if ack := p.connect("ann", "pw", v5, brief); ack.SessionPresent != present {
+				t.Errorf("after %v: got session present %v", wait, ack.SessionPresent)
+			}
+			h.say("sensors/A/telemetry", "1")
+			if present {
+				p.want(packets.Publish)
+			}
+			p.silent()
+			p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, Properties: packets.Properties{SessionExpiryIntervalFlag: true}})
+			synctest.Wait()
+		}
+	})
+}
+
+// The keep alive begins with the login, also where it is shorter than the connect timeout.
+func TestKeepAlive_ShorterThanTheConnectTimeout(t *testing.T) {
+	inBubble(t, autoIntake, func(t *testing.T, h *house) {
+		p := h.pipeLogin(t, "A", func(pk *packets.Packet) { pk.Connect.Keepalive = 1 })
+		begin := time.Now()
+		p.wantEnd()
+		if got := time.Since(begin); got < 1500*time.Millisecond || got > 1500*time.Millisecond+2*keepAliveSlack {
+			t.Errorf("closed after %v, want 1.5 s and a little", got)
+		}
+	})
+}
+
+// What a client takes is what it said, to the byte; a reason that does not fit is left out.
+func TestMaximumPacketSize_IsExact(t *testing.T) {
+	inBubble(t, autoIntake, func(t *testing.T, h *house) {
+		const most = 60
+		p := h.pipeLogin(t, "ann", v5, func(pk *packets.Packet) { pk.Properties.MaximumPacketSize = most })
+		for qos := byte(0); qos < 3; qos++ {
+			p.subscribe(qos, "sensors/A/telemetry")
+			pk := publish("sensors/A/telemetry", "", qos, 1)
+			pk.ProtocolVersion = 5
+			room := most - len(encode(pk))
+			a := h.pipeLogin(t, "A", clientID("a"))
+			a.send(publish("sensors/A/telemetry", strings.Repeat("1", room+1), 2, 1), publish("sensors/A/telemetry", strings.Repeat("2", room), 2, 2))
+			a.want(packets.Pubrec)
+			a.want(packets.Pubrec)
+			id := p.wantPayload(strings.Repeat("2", room))
+			if qos > 0 {
+				p.acknowledge(qos, id)
+			}
+			p.silent()
+		}
+		p.raw([]byte{0xc1, 0})
+		if pk := p.want(packets.Disconnect); pk.Properties.ReasonString == "" {
+			t.Error("a reason that fits was left out")
+		}
+		small := h.pipeLogin(t, "ann", v5, func(pk *packets.Packet) { pk.Properties.MaximumPacketSize = 10 })
+		small.raw([]byte{0xc1, 0})
+		if pk := small.want(packets.Disconnect); pk.Properties.ReasonString != "" || pk.FixedHeader.Remaining+2 > 10 {
+			t.Errorf("got DISCONNECT of %d bytes with reason %q", pk.FixedHeader.Remaining+2, pk.Properties.ReasonString)
+		}
+	})
+}
+
+// [MQTT-3.2.0-1]: what others publish while CONNACK waits for the journal comes after it.
+func TestConnack_IsTheFirstPacket(t *testing.T) {
+	inBubble(t, newIntake, func(t *testing.T, h *house) {
+		p := h.pipe(t)
+		p.send(connectPacket("ann", "pw", persistently))
+		p.want(packets.Connack)
+		p.subscribe(1, "sensors/+/telemetry")
+		p.c.Close()
+		synctest.Wait()
+		h.in.hold()
+		h.in.journal = func([]state.Change) error { // while the changes of the login are handed over
+			h.say("sensors/A/telemetry", "early")
+			h.in.journal = nil
+			return nil
+		}
+		p = h.pipe(t)
+		p.send(connectPacket("ann", "pw", persistently))
+		synctest.Wait()
+		h.in.release(t)
+		p.want(packets.Connack)
+	})
 }

@@ -15,131 +15,159 @@ import (
 var (
 	errHeld        = errors.New("session is held by a connection that does not end")
 	errManySession = errors.New("too many sessions")
+	errSuperseded  = errors.New("a newer connection claims the session")
 )
 
 // claimTimeout is how long a connection waits for the one before it in the same session.
 const claimTimeout = 10 * time.Second
 
-// holder is who alone may touch a session in mochi: a connection, or a sweep.
+// holder is who alone may open or discard a session: a connection, or a sweep.
 type holder interface {
 	end(why packets.Code)      // asks for it back; does not block
 	finished() <-chan struct{} // closed when it was given back
 }
 
-func (c *conn) finished() <-chan struct{} { return c.done }
-
-// session is a session mochi knows, or is about to.
-type session struct {
-	id      string // scope/clientID
-	scope   string
-	serial  string // of a sensor
-	holder  holder // nil while the client is away
-	expires time.Time
-	filters int // subscriptions
-}
-
-// sessions is the table of sessions. It exists because mochi, left alone, lets the old connection of a client id delete the new one
-// (a client that is connected and deaf for ever): here the new one waits until the old one's goroutine is through.
+// sessions is the table of sessions. A connection that claims one waits until the connection before it is through, so two never
+// act in one session.
 type sessions struct {
 	max           int          // of one scope
 	subscriptions atomic.Int64 // of all sessions
 
-	mu      sync.Mutex
+	mu      sync.RWMutex
 	byID    map[string]*session   // guarded by mu
 	byScope map[string][]*session // guarded by mu
 	online  map[string]int        // guarded by mu: connections by sensor serial
+	claims  map[string]*conn      // guarded by mu: by session, the newest connection that waits for the holder to give it back
 }
 
 func newSessions(max int) *sessions {
-	return &sessions{max: max, byID: map[string]*session{}, byScope: map[string][]*session{}, online: map[string]int{}}
+	return &sessions{max: max, byID: map[string]*session{}, byScope: map[string][]*session{}, online: map[string]int{}, claims: map[string]*conn{}}
 }
 
-// claim makes c the holder of the session, ending the connection that holds it and waiting until it is gone. It blocks for the limit
-// at most. It reports whether there was such a connection.
-func (s *sessions) claim(c *conn, id string, p auth.Principal, limit time.Duration) (tookOver bool, err error) {
+// find returns a session, nil if there is none of that id.
+func (s *sessions) find(id string) *session {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.byID[id]
+}
+
+// fate is what a claim found.
+type fate struct {
+	tookOver bool // a connection was ended for it
+	ended    bool // the session's time was over
+}
+
+// claim makes c the holder of the session, ending the connection that holds it and waiting until it is gone, unless a newer one comes
+// for it meanwhile. It blocks for the limit at most.
+func (s *sessions) claim(c *conn, id string, p auth.Principal, limit time.Duration) (se *session, f fate, err error) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	for {
-		old, err := s.tryClaim(c, id, p)
+	for first := true; ; first = false {
+		se, old, err := s.tryClaim(c, id, p, first, &f)
 		if old == nil {
-			return tookOver, err
+			return se, f, err
 		}
-		tookOver = true
+		f.tookOver = true
 		old.end(packets.ErrSessionTakenOver) // [MQTT-3.1.4-3]
 		select {
 		case <-old.finished():
+		case <-c.superseded:
 		case <-timer.C:
-			return tookOver, errHeld
+			s.waive(c, id)
+			return nil, f, errHeld
 		}
 	}
 }
 
-// tryClaim makes h the holder unless there is one, which it returns.
-func (s *sessions) tryClaim(h holder, id string, p auth.Principal) (holder, error) {
+// tryClaim makes c the holder unless there is one, which it returns. At its first try c is the newest to ask: who waited before it waits
+// in vain.
+func (s *sessions) tryClaim(c *conn, id string, p auth.Principal, first bool, f *fate) (*session, holder, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	switch before := s.claims[id]; {
+	case first && before != nil:
+		close(before.superseded)
+	case !first && before != c:
+		return nil, nil, errSuperseded
+	}
+	delete(s.claims, id)
 	se := s.byID[id]
 	if se == nil {
-		scope := p.Scope()
-		if len(s.byScope[scope]) >= s.max {
-			return nil, errManySession
+		if len(s.byScope[p.Scope()]) >= s.max {
+			return nil, nil, errManySession
 		}
-		se = &session{id: id, scope: scope, serial: p.Serial}
-		s.byID[id] = se
-		s.byScope[scope] = append(s.byScope[scope], se)
+		se = s.addLocked(id, p)
 	}
 	if se.holder != nil {
-		return se.holder, nil
+		s.claims[id] = c
+		return nil, se.holder, nil
 	}
-	se.holder = h
-	if _, ok := h.(*conn); ok && se.serial != "" {
+	se.holder = c
+	f.ended = !se.expires.IsZero() && !time.Now().Before(se.expires)
+	se.expires = time.Time{}
+	if se.serial != "" {
 		s.online[se.serial]++
 	}
-	return nil, nil
+	return se, nil, nil
 }
 
-// seize makes h the holder of a session that exists and has none. Otherwise it returns the holder, or that there is no session. With
-// revoke, a connection that holds it is marked at the same moment, so that it cannot keep the session any more.
-func (s *sessions) seize(h holder, id string, revoke bool) (held holder, known bool) {
+// waive gives up a claim.
+func (s *sessions) waive(c *conn, id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	se := s.byID[id]
+	if s.claims[id] == c {
+		delete(s.claims, id)
+	}
+}
+
+func (s *sessions) addLocked(id string, p auth.Principal) *session {
+	se := &session{id: id, scope: p.Scope(), serial: p.Serial, principal: p}
+	s.byID[id] = se
+	s.byScope[se.scope] = append(s.byScope[se.scope], se)
+	return se
+}
+
+// seize makes h the holder of a session that exists and has none. Otherwise it returns the holder, or nothing if there is no session.
+// With revoke, a connection that holds it is marked at the same moment, so that it cannot keep the session any more.
+func (s *sessions) seize(h holder, id string, revoke bool) (se *session, held holder) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	se = s.byID[id]
 	switch {
 	case se == nil:
-		return nil, false
+		return nil, nil
 	case se.holder == nil:
 		se.holder = h
-		return nil, true
+		return se, nil
 	}
 	if c, ok := se.holder.(*conn); ok && revoke {
 		c.revoked.Store(true)
 	}
-	return se.holder, true
+	return nil, se.holder
 }
 
 // keep gives the session back for a client that may return until expires, and reports whether it did: not when it was revoked.
-func (s *sessions) keep(id string, c *conn, expires time.Time) bool {
+func (s *sessions) keep(se *session, c *conn, expires time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.revoked.Load() {
 		return false
 	}
-	if se := s.releaseLocked(id, c); se != nil {
+	if s.releaseLocked(se, c) {
 		se.expires = expires
 	}
 	return true
 }
 
 // remove gives the session back and forgets it.
-func (s *sessions) remove(id string, h holder) {
+func (s *sessions) remove(se *session, h holder) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	se := s.releaseLocked(id, h)
-	if se == nil {
+	if !s.releaseLocked(se, h) {
 		return
 	}
 	s.subscriptions.Add(-int64(se.filters))
-	delete(s.byID, id)
+	delete(s.byID, se.id)
 	rest := slices.DeleteFunc(s.byScope[se.scope], func(o *session) bool { return o == se })
 	if len(rest) == 0 {
 		delete(s.byScope, se.scope)
@@ -148,10 +176,9 @@ func (s *sessions) remove(id string, h holder) {
 	}
 }
 
-func (s *sessions) releaseLocked(id string, h holder) *session {
-	se := s.byID[id]
-	if se == nil || se.holder != h {
-		return nil
+func (s *sessions) releaseLocked(se *session, h holder) bool {
+	if se.holder != h {
+		return false
 	}
 	se.holder = nil
 	if _, ok := h.(*conn); ok && se.serial != "" {
@@ -159,24 +186,24 @@ func (s *sessions) releaseLocked(id string, h holder) *session {
 			delete(s.online, se.serial)
 		}
 	}
-	return se
+	return true
 }
 
-// recount notes how many subscriptions the session has. mochi's own count goes wrong when a client unsubscribes from what only
-// another one subscribed to.
-func (s *sessions) recount(id string, filters int) {
+// recount notes how many subscriptions the session has. Its holder calls it.
+func (s *sessions) recount(se *session) {
+	se.mu.Lock()
+	filters := len(se.subs)
+	se.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if se := s.byID[id]; se != nil {
-		s.subscriptions.Add(int64(filters - se.filters))
-		se.filters = filters
-	}
+	s.subscriptions.Add(int64(filters - se.filters))
+	se.filters = filters
 }
 
 // of returns the ids of the scope's sessions.
 func (s *sessions) of(scope string) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	ids := make([]string, 0, len(s.byScope[scope]))
 	for _, se := range s.byScope[scope] {
 		ids = append(ids, se.id)

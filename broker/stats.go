@@ -9,7 +9,8 @@ type counters struct {
 	slow, stalled, unstored, unavailable        atomic.Int64
 	malformed, refusedPublishes, refusedFilters atomic.Int64
 	retainRefused, dropped, relayDropped        atomic.Int64
-	revoked, readPauses                         atomic.Int64
+	revoked, readPauses, paced                  atomic.Int64
+	received, sent, receivedBytes, sentBytes    atomic.Int64 // packets and bytes
 }
 
 // Stats are counts since the start, except where they say "now".
@@ -29,6 +30,7 @@ type Stats struct {
 	Unstored    int64 // connections closed because the store failed under an unacknowledged message
 	Unavailable int64 // connections closed because ingest took nothing
 	ReadPauses  int64 // times a connection was not read because too much of it was uncommitted
+	Paced       int64 // times a connection was not read because it had published too fast
 
 	Malformed        int64 // publishes acknowledged but not taken
 	RefusedPublishes int64 // publishes outside the client's own topics
@@ -50,7 +52,7 @@ type Stats struct {
 
 // Stats returns the present figures.
 func (b *Broker) Stats() Stats {
-	c, info := &b.counters, b.server.Info
+	c := &b.counters
 	s := Stats{
 		Accepted: c.accepted.Load(), AcceptErrors: c.acceptErrors.Load(), Crowded: c.crowded.Load(),
 		LoginFailures: c.loginFailures.Load(), Throttled: c.throttled.Load(), Takeovers: c.takeovers.Load(), Revoked: c.revoked.Load(),
@@ -59,8 +61,9 @@ func (b *Broker) Stats() Stats {
 		Malformed: c.malformed.Load(), RefusedPublishes: c.refusedPublishes.Load(), RefusedFilters: c.refusedFilters.Load(),
 		RetainRefused: c.retainRefused.Load(), Dropped: c.dropped.Load(), RelayDropped: c.relayDropped.Load(),
 		Pending: b.pending.count(), Subscriptions: b.sessions.subscriptions.Load(),
-		BytesReceived: atomic.LoadInt64(&info.BytesReceived), BytesSent: atomic.LoadInt64(&info.BytesSent),
-		PacketsReceived: atomic.LoadInt64(&info.PacketsReceived), PacketsSent: atomic.LoadInt64(&info.PacketsSent),
+		Paced:         c.paced.Load(),
+		BytesReceived: c.receivedBytes.Load(), BytesSent: c.sentBytes.Load(),
+		PacketsReceived: c.received.Load(), PacketsSent: c.sent.Load(),
 	}
 	s.Sessions = b.sessions.count()
 	s.Retained, s.RetainedBytes = b.retained.count()

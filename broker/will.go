@@ -1,9 +1,10 @@
 package broker
 
 import (
-	mqtt "github.com/mochi-mqtt/server/v2"
+	"time"
 
 	"sensorcast/auth"
+	state "sensorcast/session"
 	"sensorcast/telemetry"
 )
 
@@ -13,24 +14,90 @@ func (b *Broker) mayLeave(p auth.Principal, topic string) bool {
 	return t.Channel == telemetry.ChannelWill && b.dir.MayPublish(p, t)
 }
 
-// OnWill implements mqtt.Hook: mochi is about to publish a will, past its own access check. The policy may have changed since CONNECT.
-// Returning an error would publish the will all the same; the empty Will goes to the empty topic, which no filter matches and mochi
-// retains nothing on, since its Retain is false.
-func (h *hook) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
-	c := connOf(cl)
-	if c == nil || c.revoked.Load() || h.b.closing.Load() || !h.b.mayLeave(c.principal, will.TopicName) {
-		return mqtt.Will{}, nil // our own shutdown is nobody's death
+// stopWillLocked takes the will back that waits for its delay: its client has returned [MQTT-3.1.3-9], or a new one takes its place.
+func (s *session) stopWillLocked() {
+	if s.willTimer != nil {
+		s.willTimer.Stop()
+		s.willTimer = nil
 	}
-	if isEmptyWill(will.Payload) {
-		will.Payload = nil
+	s.will, s.excused = nil, false
+}
+
+// leaveWill is for a connection that ended without a leave: the will is published now, or after its delay if the session is kept for
+// that long. The policy may have changed since CONNECT.
+func (b *Broker) leaveWill(s *session) (changes []state.Change) {
+	s.mu.Lock()
+	w := s.will
+	if w == nil {
+		s.mu.Unlock()
+		return nil
 	}
-	switch {
-	case !will.Retain:
-	case len(will.Payload) == 0:
-		h.b.retained.release(c.principal.Serial, will.TopicName)
-	case !h.b.retained.reserve(c.principal.Serial, will.TopicName, len(will.Payload)):
-		h.b.counters.retainRefused.Add(1)
-		will.Retain = false
+	if delay := min(w.Delay, s.expiry); delay > 0 {
+		s.willTimer = time.AfterFunc(delay, func() { b.willDue(s, w) })
+		due := *w
+		due.DueAt = telemetry.Now().Add(delay)
+		s.mu.Unlock()
+		return []state.Change{state.Leave{ID: s.id, Will: due}}
 	}
-	return will, nil
+	s.will = nil
+	s.mu.Unlock()
+	b.publishWill(s, w)
+	return nil
+}
+
+// willDue is called when a delay has passed.
+func (b *Broker) willDue(s *session, w *state.Will) {
+	s.mu.Lock()
+	mine := s.will == w && s.willTimer != nil
+	if mine {
+		s.will, s.willTimer = nil, nil
+	}
+	s.mu.Unlock()
+	if mine && !b.closing.Load() {
+		b.publishWill(s, w)
+	}
+}
+
+// publishWill publishes a will and lets the journal forget it.
+func (b *Broker) publishWill(s *session, w *state.Will) {
+	m := w.Message
+	if m.ExpiresAt != 0 { // an interval until now
+		m.ExpiresAt += telemetry.Now()
+	}
+	p := s.who()
+	if !b.mayLeave(p, m.Topic) {
+		b.note([]state.Change{state.Withdraw{ID: s.id}})
+		return
+	}
+	var changes []state.Change
+	if m.Retain {
+		kept, change := b.retained.put(p, &m)
+		if !kept {
+			b.counters.retainRefused.Add(1)
+		}
+		changes = change
+	}
+	b.publish(&m, append(changes, state.Withdraw{ID: s.id})...)
+}
+
+// takeWill removes and returns the will, for one that is to be published or forgotten now.
+func (s *session) takeWill() *state.Will {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.will
+	s.stopWillLocked()
+	return w
+}
+
+// overdueWill is takeWill for a client that returned and starts anew: its session before has ended, and a will that waited for its delay
+// is due, unless it was our stop that made it wait.
+func (s *session) overdueWill() *state.Will {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.will
+	if s.excused {
+		w = nil
+	}
+	s.stopWillLocked()
+	return w
 }

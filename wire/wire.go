@@ -9,7 +9,7 @@
 // Invariants: a socket is written by one goroutine at a time; bytes leave in the order Take returned them; a flusher never blocks on
 // a socket. A socket whose buffer is full is parked: a goroutine of its own waits for it, at most the stall timeout without
 // progress, and the Source meanwhile keeps, drops or conflates as it sees fit. Deadlines of the connection are left alone: they
-// belong to whoever reads it (mochi renews both with every packet it receives, clients.go refreshDeadline).
+// belong to whoever reads it.
 //
 // Locks: Pool.mu guards the queue of senders and is held for pointer moves only. A Sender has no lock, only a state.
 package wire

@@ -100,7 +100,7 @@ func TestSender_ManyWakersOfOneSocket(t *testing.T) {
 	src.check(t)
 }
 
-// Package broker's sockets have a reader that moves both deadlines with every packet it receives (mochi, clients.go refreshDeadline).
+// A socket's reader moves its deadlines with every packet it receives.
 
 // A peer that pings and does not read must not live for ever by that.
 

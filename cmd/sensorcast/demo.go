@@ -114,15 +114,11 @@ func (c *demoCommand) startFleet(ctx context.Context, s *server, api *client, ba
 	if err != nil {
 		return fmt.Errorf("make simulated sensors: %w", err)
 	}
-	done := make(chan struct{})
-	ctx, cancel := context.WithCancel(ctx)
-	go func() { // ends when its step cancels it
-		defer close(done)
+	s.background("simulated fleet", func(ctx context.Context) {
 		if _, err := simulator.Run(ctx, cfg); err != nil {
 			s.fail(fmt.Errorf("simulated fleet: %w", err))
 		}
-	}()
-	s.onStop("simulated fleet", func(context.Context) error { cancel(); <-done; return nil })
+	})
 	return nil
 }
 

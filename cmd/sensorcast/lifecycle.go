@@ -31,6 +31,17 @@ func (l *lifecycle) onStop(name string, stop func(context.Context) error) {
 	l.steps = append(l.steps, step{name, stop})
 }
 
+// background runs something until its step, which waits for it, ends its context.
+func (l *lifecycle) background(name string, run func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { // ends when its step cancels it
+		defer close(done)
+		run(ctx)
+	}()
+	l.onStop(name, func(context.Context) error { cancel(); <-done; return nil })
+}
+
 // stop runs every step, whatever the others say, within stopTimeout, and joins their errors. Later calls return the first's result.
 func (l *lifecycle) stop() error {
 	l.once.Do(func() {

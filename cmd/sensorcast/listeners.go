@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"log/slog"
@@ -92,33 +91,21 @@ func bindError(name, address string, err error) error {
 
 // runTLS has certificates renewed and read again. It comes after everything answers, for an ACME authority asks.
 func (s *server) runTLS() {
-	if s.tls == nil {
-		return
+	if s.tls != nil {
+		s.background("certificates", s.tls.Run)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { // ends when its step cancels it
-		defer close(done)
-		s.tls.Run(ctx)
-	}()
-	s.onStop("certificates", func(context.Context) error { cancel(); <-done; return nil })
 }
 
 // onHangup reads certificates and the log level again on SIGHUP, until ctx ends. What cannot be read leaves the old in force.
-func (s *server) onHangup(ctx context.Context, level *slog.LevelVar) {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	go func() { // ends with ctx
-		defer signal.Stop(hangup)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-hangup:
-				s.reload(level)
-			}
+func (s *server) onHangup(ctx context.Context, hangup <-chan os.Signal, level *slog.LevelVar) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			s.reload(level)
 		}
-	}()
+	}
 }
 
 func (s *server) reload(level *slog.LevelVar) {

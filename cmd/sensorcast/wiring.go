@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sensorcast/api"
+	"sensorcast/auth"
+	"sensorcast/bridge"
+	"sensorcast/broker"
+	"sensorcast/command"
+	"sensorcast/ingest"
+	"sensorcast/store"
+	"sensorcast/wire"
+)
+
+func (s *server) openStore() error {
+	db, err := store.Open(store.Config{Dir: s.settings.DataDir, Retain: s.settings.Retain}, s.log)
+	if err != nil {
+		return err
+	}
+	s.store = db
+	s.onStop("store", func(context.Context) error { return db.Close() })
+	s.background("store upkeep", func(ctx context.Context) {
+		if err := db.Run(ctx); err != nil && ctx.Err() == nil {
+			s.fail(fmt.Errorf("store: %w", err))
+		}
+	})
+	return nil
+}
+
+func (s *server) openAuth() error {
+	ctx := context.Background()
+	devices, err := s.store.Devices(ctx)
+	if err != nil {
+		return fmt.Errorf("load sensors: %w", err)
+	}
+	if len(devices) > 0 {
+		// New keys would make every secret wrong, and a supervisor's second try would go on with them as if nothing had happened.
+		if _, err := os.Stat(filepath.Join(s.settings.DataDir, auth.KeyFile)); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s is missing in %s and without it no sensor's secret can be checked; restore it from a backup, or copy that of a server started once on an empty directory and give every sensor a new secret", auth.KeyFile, s.settings.DataDir)
+		}
+	}
+	keys, err := auth.LoadKeys(s.settings.DataDir)
+	if err != nil {
+		return err
+	}
+	s.directory = auth.NewDirectory(keys)
+	s.directory.Load(devices)
+	s.changes = new(auth.Changes)
+	cfg := auth.Config{
+		TicketTTL:              s.settings.TicketTTL,
+		Registration:           s.settings.Registration,
+		TicketsPerMinute:       s.settings.TicketsPerMinute,
+		RegistrationsPerHour:   s.settings.RegistrationsPerHour,
+		LoginFailuresPerMinute: s.settings.LoginFailuresPerMinute,
+	}
+	users, err := s.store.CountUsers(ctx)
+	if err != nil {
+		return fmt.Errorf("count accounts: %w", err)
+	}
+	if users == 0 && s.settings.Registration == "open" {
+		s.setupToken = rand.Text()
+		cfg.SetupToken = s.setupToken
+	}
+	s.auth, err = auth.NewService(cfg, keys, s.store, s.store, s.directory, s.changes, s.log)
+	return err
+}
+
+// minTunnelMessage is what a WebSocket message may carry even if payloads may not: clients send several packets in one.
+const minTunnelMessage = 1 << 20
+
+// How long a socket may take no byte before it is given up.
+const (
+	deviceStall = 10 * time.Second
+	viewerStall = 60 * time.Second
+)
+
+// wireUp builds the way of a reading: broker, bridge and api hand it to the pipe, the pipe shows it to hub and broker and commits it. And
+// the way of a command: api and bridge hand it to the outbox, which keeps it for its sensor.
+func (s *server) wireUp(cores int) error {
+	// A device that takes nothing for ten seconds is of no use to anybody; a viewer may be a phone in a tunnel.
+	devices, viewers := wire.NewPool((cores+1)/2, deviceStall), wire.NewPool((cores+1)/2, viewerStall)
+	s.onStop("socket writers", func(context.Context) error { devices.Close(); viewers.Close(); return nil })
+
+	s.pipe = ingest.New(ingest.Config{LastSeq: s.store.LastSeq()}, s.store, s.log)
+	s.onStop("committer", s.pipe.Close)
+
+	if err := s.startOutbox(); err != nil {
+		return err
+	}
+
+	s.hub = bridge.New(bridge.Config{
+		AllowedOrigins: s.settings.AllowedOrigins,
+		SilenceAfter:   s.settings.SilenceAfter,
+		Epoch:          s.store.Epoch,
+		LastSeq:        s.store.LastSeq,
+	}, s.auth, s.directory, s.store, viewers, s.log)
+
+	s.tunnel = s.hub.Tunnel(bridge.TunnelConfig{
+		MaxMessage: max(minTunnelMessage, 2*int64(s.settings.MaxPayload)),
+		ClientAddr: func(r *http.Request) netip.Addr { return s.api.ClientAddr(r) },
+	}, func(c net.Conn) { s.broker.ServeConn(c) })
+	s.onStop("MQTT over WebSocket", s.tunnel.Close) // after the broker has closed what it carries
+
+	if err := s.openBroker(devices); err != nil {
+		return err
+	}
+	s.pipe.Watch(s.hub, s.broker)
+	s.commands.Watch(s.broker)
+	s.changes.Watch(s.hub)
+	s.changes.Watch(s.broker)
+
+	proxies, err := s.settings.proxies()
+	if err != nil {
+		return err
+	}
+	s.api = api.New(api.Config{
+		Version:        versionString(),
+		SilenceAfter:   s.settings.SilenceAfter,
+		Registration:   s.settings.Registration,
+		MaxPayload:     s.settings.MaxPayload,
+		MQTTPort:       s.listeners.port("mqtt"),
+		MQTTSPort:      s.listeners.port("mqtts"),
+		TrustedProxies: proxies,
+	}, api.Deps{
+		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store,
+		Intake: s.pipe, Commands: s.commands, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
+	})
+	s.onStop("REST interface", func(context.Context) error { s.api.Close(); return nil })
+	return nil
+}
+
+// openBroker starts the MQTT front door where it stopped: with the sessions, queues, wills and retained messages the store has kept.
+func (s *server) openBroker(pool *wire.Pool) (err error) {
+	s.broker, err = broker.New(s.settings.broker(), broker.Deps{
+		Auth: s.auth, Directory: s.directory, Intake: s.pipe, Commands: s.commands, Pool: pool,
+	}, s.log)
+	if err != nil {
+		return fmt.Errorf("MQTT broker: %w", err)
+	}
+	kept, err := s.store.Sessions(context.Background())
+	if err != nil {
+		return fmt.Errorf("load MQTT sessions: %w", err)
+	}
+	s.broker.Restore(kept, s.directory.Serials())
+	s.broker.Start()
+	s.onStop("MQTT broker", s.broker.Close)
+	return nil
+}
+
+// startOutbox opens the outbox of commands on the store. It stops after the doors that use it and before the pipe that it complains to.
+func (s *server) startOutbox() error {
+	s.commands = command.New(s.store, s.directory, s.pipe, s.log)
+	if err := s.commands.Load(context.Background()); err != nil {
+		return err
+	}
+	s.background("command outbox", func(ctx context.Context) {
+		if err := s.commands.Run(ctx); err != nil {
+			s.fail(fmt.Errorf("command outbox: %w", err))
+		}
+	})
+	s.changes.Watch(s.commands)
+	return nil
+}
