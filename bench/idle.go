@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	firstSockets = 50              // opened before the count, so that what a server needs once is not in it
-	settling     = 2 * time.Second // for what the handshakes left
+	firstSockets = 50               // opened before the count, so that what a server needs once is not in it
+	settling     = 10 * time.Second // idle is idle: a collector has had its time
 )
 
 // idleViewers measures a server's memory per viewer that is connected and is sent nothing.
