@@ -12,7 +12,7 @@ WEB_FILES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path
 	-not -name '*.go' -not -name openapi.json -not -name api.gen.ts)
 export CGO_ENABLED = 1
 
-.PHONY: run build test check bench need need-test format vet lint web-check go-test web-test e2e clean
+.PHONY: run build test check bench need need-test format vet lint web-check go-test fuzz web-test e2e clean
 
 run: build
 	@exec ./$(BIN) demo
@@ -23,7 +23,7 @@ need:
 	@scripts/need go cc node npm
 
 need-test: need
-	@scripts/need --install mosquitto_pub mosquitto_sub mosquitto chromium
+	@scripts/need --install mosquitto_pub mosquitto_sub mosquitto chromium python3-paho-mqtt
 
 $(BIN): $(GO_FILES) go.mod go.sum web/dist/index.html
 	@echo "building $@"
@@ -58,10 +58,16 @@ lint:
 web-check: web/dist/index.html
 	cd web && npm run --silent check
 
-test: need-test go-test web-test e2e
+test: need-test go-test fuzz web-test e2e
 
 go-test: $(BIN)
 	$(GO) test -shuffle=on -timeout 20m ./...
+
+# A short look for what nobody thought of; FUZZTIME=10m is a long one.
+FUZZTIME ?= 5s
+fuzz:
+	$(GO) test ./broker -run '^$$' -fuzz FuzzConn_AnyBytes -fuzztime $(FUZZTIME)
+	$(GO) test ./telemetry/format -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)
 
 web-test: web/dist/index.html
 	cd web && npm test --silent

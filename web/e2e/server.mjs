@@ -6,13 +6,14 @@ const startTimeoutMs = 20_000;
 const stopTimeoutMs = 15_000;
 const wanted = ['http', 'mqtt', 'admin'];
 
-/** Resolves when every listener is up: { addr: {http, mqtt, admin}, stop() }. `addr` may fix the ports of an earlier run. */
-export function startServer(binary, dataDir, addr = {}) {
+/** Resolves when every listener is up: { addr: {http, mqtt, admin}, stop() }. `addr` may fix the ports of an earlier run; `more` are flags. */
+export function startServer(binary, dataDir, addr = {}, more = []) {
   const at = (name) => addr[name] ?? '127.0.0.1:0';
   const args = [
     'serve',
     ...['--http-listen', at('http'), '--mqtt-listen', at('mqtt'), '--admin-listen', at('admin')],
     ...['--data-dir', dataDir, '--log-level', 'info'],
+    ...more,
   ];
   // Only the flags above configure it: whoever runs the tests may have settings of their own.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SENSORCAST_')));
