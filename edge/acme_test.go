@@ -73,6 +73,13 @@ func startPebble(t *testing.T, httpPort, tlsPort int) *pebble {
 	p.run("Starting challenge server", filepath.Join(bin, "pebble-challtestsrv"),
 		"-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-dnsserver", dns, "-doh", "", "-http01", "", "-https01", "", "-tlsalpn01", "", "-management", "127.0.0.1:0")
 	p.run("ACME directory available", filepath.Join(bin, "pebble"), "-config", path, "-dnsserver", dns)
+	eventually(t, "the authority listens", func() bool { // it says so a moment before
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
 	return p
 }
 
@@ -204,6 +211,11 @@ func TestACME_ObtainsCertificatesFromARealAuthority(t *testing.T) {
 			if _, _, err := s.certificate(t, "sensors.example.com"); err == nil {
 				t.Error("a handshake before the certificate is there succeeded")
 			}
+			defer func() {
+				if t.Failed() {
+					t.Logf("server:\n%s\nauthority:\n%s", s.log, p.log)
+				}
+			}()
 			eventually(t, "both certificates are there", func() bool { return strings.Count(s.log.String(), "certificate obtained") == 2 })
 			for asked, want := range map[string]string{
 				"sensors.example.com": "sensors.example.com", "MQTT.example.com": "mqtt.example.com", "": "sensors.example.com",
