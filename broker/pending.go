@@ -17,17 +17,19 @@ const patientFor = time.Second
 type pending struct {
 	max, perAddress int
 
-	mu    sync.Mutex
-	queue list.List          // guarded by mu: *place, oldest first
-	from  map[netip.Addr]int // guarded by mu; IPv6 by /64, which is what one subscriber gets
+	mu     sync.Mutex
+	all    int                // guarded by mu
+	silent list.List          // guarded by mu: *place of those that have said nothing, oldest first
+	from   map[netip.Addr]int // guarded by mu; IPv6 by /64, which is what one subscriber gets
 }
 
 // place is one connection's among those that have not logged in.
 type place struct {
 	network netip.Addr
 	since   time.Time
-	giveWay func() // closes the connection
-	element *list.Element
+	giveWay func()        // closes the connection
+	element *list.Element // of silent; nil once it has spoken
+	gone    bool
 }
 
 func newPending(max, perAddress int) *pending {
@@ -53,15 +55,16 @@ func (p *pending) enter(a netip.Addr, giveWay func()) (pl *place, ok bool) {
 		return nil, false
 	}
 	var oldest *place
-	if p.queue.Len() >= p.max {
-		if oldest = p.queue.Front().Value.(*place); now.Sub(oldest.since) < patientFor {
+	if p.all >= p.max {
+		if oldest = p.oldestLocked(now); oldest == nil {
 			p.mu.Unlock()
 			return nil, false
 		}
 		p.removeLocked(oldest)
 	}
 	pl = &place{network: n, since: now, giveWay: giveWay}
-	pl.element = p.queue.PushBack(pl)
+	pl.element = p.silent.PushBack(pl)
+	p.all++
 	p.from[n]++
 	p.mu.Unlock()
 	if oldest != nil {
@@ -70,13 +73,22 @@ func (p *pending) enter(a netip.Addr, giveWay func()) (pl *place, ok bool) {
 	return pl, true
 }
 
-// spoke notes that the connection has said CONNECT: what it waits for now is ours to give.
+// oldestLocked is the one that has been silent for longest, if that is long enough.
+func (p *pending) oldestLocked(now time.Time) *place {
+	front := p.silent.Front()
+	if front == nil || now.Sub(front.Value.(*place).since) < patientFor {
+		return nil
+	}
+	return front.Value.(*place)
+}
+
+// spoke notes that the connection has said CONNECT: what it waits for now is ours to give, and it keeps its place.
 func (p *pending) spoke(pl *place) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if pl.element != nil {
-		pl.since = time.Now()
-		p.queue.MoveToBack(pl.element)
+		p.silent.Remove(pl.element)
+		pl.element = nil
 	}
 }
 
@@ -84,14 +96,18 @@ func (p *pending) spoke(pl *place) {
 func (p *pending) leave(pl *place) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if pl.element != nil {
+	if !pl.gone {
 		p.removeLocked(pl)
 	}
 }
 
 func (p *pending) removeLocked(pl *place) {
-	p.queue.Remove(pl.element)
-	pl.element = nil
+	if pl.element != nil {
+		p.silent.Remove(pl.element)
+		pl.element = nil
+	}
+	pl.gone = true
+	p.all--
 	if p.from[pl.network]--; p.from[pl.network] == 0 {
 		delete(p.from, pl.network)
 	}
@@ -100,5 +116,5 @@ func (p *pending) removeLocked(pl *place) {
 func (p *pending) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.queue.Len()
+	return p.all
 }
