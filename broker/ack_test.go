@@ -181,8 +181,10 @@ func TestCommitFailure_UnstoredQoS2IsTakenWhenSentAgain(t *testing.T) {
 		p := h.pipeLogin(t, "A", persistently)
 		p.send(publish("sensors/A/telemetry", "1", 2, 1), publish("sensors/A/telemetry", "2", 2, 2))
 		h.in.await(t, 2)
+		synctest.Wait()     // both are handed over
 		h.in.commit(2, nil) // the reading, and that it was taken
 		p.want(packets.Pubrec)
+		synctest.Wait() // both are handed over
 		h.in.commit(2, errDisk)
 		p.wantEnd()
 
@@ -197,6 +199,7 @@ func TestCommitFailure_UnstoredQoS2IsTakenWhenSentAgain(t *testing.T) {
 		p.send(again)
 		h.in.await(t, 3)
 		p.silent()
+		synctest.Wait() // both are handed over
 		h.in.commit(2, nil)
 		if got := p.want(packets.Pubrec).PacketID; got != 2 {
 			t.Errorf("got PUBREC %d, want 2", got)
@@ -216,6 +219,7 @@ func TestTakeover_WaitsForTheFatesOfTheOldConnection(t *testing.T) {
 		pk := connectPacket("A", secretOf("A"), persistently)
 		p.send(pk)
 		p.silent()              // no CONNACK, no PUBREC yet
+		synctest.Wait()         // both are handed over
 		h.in.commit(2, errDisk) // the reading, and that it was taken
 		if ack := p.want(packets.Connack); ack.ReasonCode != 0 {
 			t.Fatalf("got CONNACK %#x, want 0", ack.ReasonCode)
@@ -223,6 +227,7 @@ func TestTakeover_WaitsForTheFatesOfTheOldConnection(t *testing.T) {
 		p.silent()
 		p.send(publish("sensors/A/telemetry", "1", 2, 1))
 		h.in.await(t, 2)
+		synctest.Wait() // both are handed over
 		h.in.commit(2, nil)
 		p.want(packets.Pubrec)
 	})

@@ -197,6 +197,19 @@ func (c *conn) write(b []byte) {
 	c.wroteLocked()
 }
 
+// establish queues CONNACK. From the same moment on deliveries may follow it: none comes before, and none is lost after.
+func (c *conn) establish(connack []byte) {
+	c.mu.Lock()
+	c.established.Store(true)
+	if !c.openLocked() {
+		c.mu.Unlock()
+		return
+	}
+	c.out.write(connack)
+	c.broker.counters.sent.Add(1)
+	c.wroteLocked()
+}
+
 // send queues an application message, encoded for the client's version, unless more than limit bytes wait, and reports whether it did.
 // It never blocks.
 func (c *conn) send(m *state.Message, packetID uint16, dup bool, limit int) bool {

@@ -266,9 +266,8 @@ func (c *conn) welcome(h *hello) error {
 		}
 	}
 	c.idle, c.rearm = time.Duration(h.keepAlive)*time.Second*3/2, true
-	c.write(encodeConnack(present, packets.CodeSuccess, props, h.version))
 	c.since = telemetry.Now()
-	c.established.Store(true)
+	c.establish(encodeConnack(present, packets.CodeSuccess, props, h.version))
 	b.log.Debug("client connected", "remote", c.remote, "client", s.id, "principal", c.principal)
 	c.resume()
 	c.runErrands()
