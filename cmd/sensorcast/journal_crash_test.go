@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// roomForAll has queues hold all that twelve rounds of four writers can write, 600 messages each: a full queue would prove nothing.
+const roomForAll = "--mqtt-queue=30000"
+
 // TestJournalCrash_EveryAcknowledgedMessageReachesItsSubscribers kills the server with SIGKILL at random moments while clients publish
 // with QoS 1 and 2, retained messages too, to subscribers with sessions that last, some connected and some away. What the server has
 // acknowledged to a publisher reaches each of them: once or more with QoS 1, once with QoS 2, in order per publisher.
@@ -36,7 +39,7 @@ func TestJournalCrash_EveryAcknowledgedMessageReachesItsSubscribers(t *testing.T
 	}
 	all := append(append([]*reader{}, present...), fickle...)
 
-	s := serve(t, dir)
+	s := serve(t, dir, roomForAll)
 	for _, r := range all { // subscribes, and is away
 		r.run(s, func() bool { return true })
 		if !r.known {
@@ -51,7 +54,7 @@ func TestJournalCrash_EveryAcknowledgedMessageReachesItsSubscribers(t *testing.T
 		}
 		var busy sync.WaitGroup
 		for _, r := range all {
-			// Who was away for a round comes back in the next: a queue holds 10,000 messages.
+			// Who was away for a round comes back in the next.
 			if away[r] = !away[r] && r != present[0] && r != present[1] && random.IntN(2) == 0; !away[r] {
 				busy.Go(func() { r.run(s, func() bool { return false }) })
 			}
@@ -78,7 +81,7 @@ func TestJournalCrash_EveryAcknowledgedMessageReachesItsSubscribers(t *testing.T
 		if after == before {
 			t.Errorf("round %d: nothing was acknowledged, so nothing was tested", round)
 		}
-		s = serve(t, dir)
+		s = serve(t, dir, roomForAll)
 		if want := float64(len(all) + len(writers)); s.metrics()["mqtt_sessions"] != want {
 			t.Errorf("round %d: %v sessions after the start, want %v", round, s.metrics()["mqtt_sessions"], want)
 		}
