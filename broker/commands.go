@@ -174,16 +174,6 @@ func (s *session) granted(topic string) (qos byte, ok bool) {
 func (c *conn) reply(m *inboundPublish) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commandsTimeout)
 	defer cancel()
-	err := c.broker.commands.Answered(ctx, c.principal.SensorID, c.own(m))
-	switch {
-	case err == nil:
-		m.retain = false // an answer is to one command, at one time
-		return c.relay(m)
-	case errors.Is(err, telemetry.ErrInvalid):
-		c.broker.counters.malformed.Add(1)
-		c.acknowledge(m, packets.ErrPayloadFormatInvalid, err.Error())
-		return nil
-	}
-	c.broker.counters.unavailable.Add(1)
-	return packets.ErrServerBusy
+	m.retain = false // it is about one command, at one time
+	return c.answer(m, c.broker.commands.Answered(ctx, c.principal.SensorID, c.own(m)))
 }

@@ -241,7 +241,7 @@ func (c *conn) welcome(h *hello) error {
 		h.keepAlive = imposedKeepAlive
 	}
 	if h.anew { // the session before has ended, and with it the wait of its will
-		if w := s.overdueWill(); w != nil {
+		if w, excused := s.takeWill(); w != nil && !excused {
 			b.publishWill(s, w)
 		}
 	}

@@ -108,6 +108,15 @@ func (b *Broker) journal(all []queued, changes []state.Change) {
 	if err := b.pipe.Journal(changes, confirmation{b: b, all: all}); err != nil {
 		b.log.Debug("message not queued", "err", err) // only when the server is stopping
 	}
+	b.settleJournals(all)
+}
+
+// settleJournals has the sessions of deliveries tell the journal what has left their queues. A client that takes none of them never
+// acknowledges one, which is the other occasion.
+func (b *Broker) settleJournals(all []queued) {
+	for _, q := range all {
+		q.s.settleJournal(b)
+	}
 }
 
 // note journals changes whose fate nobody waits for. It blocks while ingest is full.

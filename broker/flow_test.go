@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	state "sensorcast/session"
 )
 
 func receiveMaximumOf(n uint16) connectOption {
@@ -258,4 +261,64 @@ func TestPublishRate_IsHeldByNotReading(t *testing.T) {
 			t.Error("pauses are not counted")
 		}
 	}, slow)
+}
+
+// A lasting session whose client takes none of what comes acknowledges nothing either; what left its queue is told the journal all the
+// same, and does not pile up.
+func TestQueue_WhatIsNotTakenDoesNotPileUp(t *testing.T) {
+	inBubble(t, autoIntake, func(t *testing.T, h *house) {
+		ann := h.pipe(t)
+		ann.connect("ann", "pw", v5, persistently, func(pk *packets.Packet) { pk.Properties.MaximumPacketSize = 20 })
+		ann.subscribe(1, "sensors/A/telemetry")
+		a := h.pipeLogin(t, "A")
+		const all = 100
+		for id := uint16(1); id <= all; id++ {
+			a.send(publish("sensors/A/telemetry", "too large", 1, id))
+			a.want(packets.Puback)
+		}
+		settled := 0
+		for _, c := range h.in.journaled() {
+			if _, ok := c.(state.Settle); ok {
+				settled++
+			}
+		}
+		s := h.sessions.find("u1/client")
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if settled != all || len(s.owed) != 0 || len(s.queue) != 0 {
+			t.Errorf("got %d settled in the journal, %d owed, %d queued; want %d, 0, 0", settled, len(s.owed), len(s.queue), all)
+		}
+	})
+}
+
+func TestClients_AreBounded(t *testing.T) {
+	h := start(t, autoIntake(), func(_ *house, cfg *Config) { cfg.MaxClients = 1 })
+	first := h.login(t, "A")
+	for version, want := range map[byte]byte{4: packets.Err3ServerUnavailable.Code, 5: packets.ErrServerBusy.Code} {
+		p := h.dial(t)
+		if got := p.connect("B", secretOf("B"), func(pk *packets.Packet) { pk.ProtocolVersion = version }).ReasonCode; got != want {
+			t.Errorf("v%d: got CONNACK %#x, want %#x", version, got, want)
+		}
+		p.wantEnd()
+	}
+	first.c.Close()
+	eventually(t, "the seat is free", func() bool { return h.Stats().Connections == 0 })
+	h.login(t, "B").wantAlive()
+}
+
+// Who asks and does not read the answers is closed once more waits than may.
+func TestAnswers_WhoDoesNotReadThemIsClosed(t *testing.T) {
+	inBubble(t, newIntake, func(t *testing.T, h *house) {
+		p := h.pipeLogin(t, "A")
+		pings := bytes.Repeat([]byte{0xc0, 0}, 4<<10)
+		for range 2 * maxOutbound / len(pings) {
+			if _, err := p.c.Write(pings); err != nil {
+				break
+			}
+		}
+		synctest.Wait()
+		if got := h.Stats().Slow; got != 1 {
+			t.Errorf("got %d closed for being slow, want 1", got)
+		}
+	})
 }

@@ -97,7 +97,8 @@ func (b *Broker) conclude(c *conn, sound bool) {
 	s.leave(c)
 	s.settleJournal(b)
 	if c.revoked.Load() && c.retaining != "" { // it may have been retained after AuthorityChanged looked
-		b.retained.release(c.principal.Serial, c.retaining)
+		_, change := b.retained.put(c.principal, &state.Message{Topic: c.retaining})
+		b.note(change)
 	}
 	var changes []state.Change
 	if willed := !c.parted && !c.revoked.Load() && !b.closing.Load(); willed {
@@ -164,7 +165,7 @@ func (c *conn) forgetUnstored() {
 // discard ends a session for good. Its holder calls it. A will that waits for its delay is published if it is willed: it was due at
 // the end of the session at the latest [MQTT-3.1.2-8].
 func (b *Broker) discard(s *session, h holder, willed bool) {
-	if w := s.takeWill(); w != nil && willed && !b.closing.Load() {
+	if w, _ := s.takeWill(); w != nil && willed && !b.closing.Load() {
 		b.publishWill(s, w)
 	}
 	s.mu.Lock()

@@ -79,11 +79,16 @@ func (c *conn) publish(p packet) error {
 		Shed:     m.qos == 0,
 		Via:      telemetry.ViaMQTT,
 	}, m.qos, m.packetID)
+	return c.answer(m, err)
+}
+
+// answer does what follows from whether a publish was taken. One that cannot be read is acknowledged, since the sensor would send it again
+// for ever; only v5 can be told.
+func (c *conn) answer(m *inboundPublish, err error) error {
 	switch {
 	case err == nil:
 		return c.relay(m)
 	case errors.Is(err, telemetry.ErrInvalid):
-		// Acknowledged, since the sensor would send it again for ever; only v5 can be told.
 		c.broker.counters.malformed.Add(1)
 		c.acknowledge(m, packets.ErrPayloadFormatInvalid, err.Error())
 		return nil
@@ -212,6 +217,7 @@ func (c *conn) relay(m *inboundPublish) error {
 		b.counters.unavailable.Add(1)
 		return packets.ErrServerBusy
 	}
+	b.settleJournals(deliveries)
 	c.acknowledge(m, packets.CodeSuccess, "")
 	return nil
 }

@@ -79,13 +79,6 @@ func (r *retained) removeLocked(serial, topic string) bool {
 	return true
 }
 
-// release forgets the topic's message.
-func (r *retained) release(serial, topic string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.removeLocked(serial, topic)
-}
-
 // drain forgets all of a sensor's messages and returns what is to be journaled.
 func (r *retained) drain(serial string) (changes []state.Change) {
 	r.mu.Lock()

@@ -80,24 +80,11 @@ func (b *Broker) publishWill(s *session, w *state.Will) {
 	b.publish(&m, append(changes, state.Withdraw{ID: s.id})...)
 }
 
-// takeWill removes and returns the will, for one that is to be published or forgotten now.
-func (s *session) takeWill() *state.Will {
+// takeWill removes and returns the will, for one that is to be published or forgotten now, and whether it waited because of our stop.
+func (s *session) takeWill() (w *state.Will, excused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.will
+	w, excused = s.will, s.excused
 	s.stopWillLocked()
-	return w
-}
-
-// overdueWill is takeWill for a client that returned and starts anew: its session before has ended, and a will that waited for its delay
-// is due, unless it was our stop that made it wait.
-func (s *session) overdueWill() *state.Will {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w := s.will
-	if s.excused {
-		w = nil
-	}
-	s.stopWillLocked()
-	return w
+	return w, excused
 }
