@@ -198,8 +198,16 @@ func TestEndToEnd_TunnelKnowsTheClientBehindATrustedProxy(t *testing.T) {
 	if _, err := tunnelled(t, "ws://"+s.addr["http"]+"/mqtt", "SN1", secret, http.Header{"X-Forwarded-For": {"203.0.113.7"}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(s.log.String(), `"remote":"203.0.113.7"`) {
-		t.Errorf("the client is not known by its address:\n%s", s.log)
+	s.awaitLog(t, `"remote":"203.0.113.7"`)
+}
+
+// awaitLog waits until the log holds what: a line about a client may come after its CONNACK.
+func (s *instance) awaitLog(t *testing.T, what string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(s.log.String(), what); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log does not hold %s:\n%s", what, s.log)
+		}
 	}
 }
 
@@ -222,9 +230,7 @@ func TestEndToEnd_ProxyProtocolCarriesTheClientsAddress(t *testing.T) {
 	if tok := c.Publish("sensors/SN1/telemetry", 1, false, `{"a":1}`); !tok.WaitTimeout(10*time.Second) || tok.Error() != nil {
 		t.Fatalf("publish through the proxy: %v", tok.Error())
 	}
-	if !strings.Contains(s.log.String(), `"remote":"203.0.113.7"`) {
-		t.Errorf("the client is not known by its address:\n%s", s.log)
-	}
+	s.awaitLog(t, `"remote":"203.0.113.7"`)
 	if out, err := s.mosquittoPub("SN1", secret, "sensors/SN1/telemetry", `{}`); err == nil {
 		t.Errorf("a trusted proxy without a header was served: %s", out)
 	}
