@@ -53,6 +53,14 @@ const (
 	StateNeverSeen State = "never_seen"
 )
 
+// StateChange is a sensor's step from one state to another.
+type StateChange struct {
+	SensorID   int64
+	Serial     string
+	State      State  // the new one
+	LastSeenAt Millis // zero: never
+}
+
 // StateAt derives the state from when the sensor was last seen, the time it may be silent, and now.
 func StateAt(lastSeen Millis, silenceAfter time.Duration, now Millis) State {
 	switch {
