@@ -24,6 +24,7 @@ const (
 	maxKeyFile    = 64 << 10
 	labelAccess   = "sensorcast access token v1"
 	labelTicket   = "sensorcast ticket v1"
+	labelResume   = "sensorcast resume v1"
 	labelPepper   = "sensorcast device pepper v1"
 	looseModeMask = 0o077
 )
@@ -33,6 +34,7 @@ const (
 type Keys struct {
 	access keyring
 	ticket keyring
+	resume keyring
 	pepper []byte
 }
 
@@ -158,7 +160,7 @@ func (doc keyDocument) derive() (*Keys, error) {
 	if len(doc.Signing) == 0 {
 		return nil, errors.New("it has no signing key")
 	}
-	k := &Keys{access: newKeyring(doc.Signing), ticket: newKeyring(doc.Signing)}
+	k := &Keys{access: newKeyring(doc.Signing), ticket: newKeyring(doc.Signing), resume: newKeyring(doc.Signing)}
 	for _, m := range doc.Signing {
 		if m.ID == "" || k.access.byID[m.ID] != nil {
 			return nil, errors.New("every signing key needs a kid of its own")
@@ -166,7 +168,7 @@ func (doc keyDocument) derive() (*Keys, error) {
 		if err := checkKey(m.Secret); err != nil {
 			return nil, fmt.Errorf("signing key %q %w", m.ID, err)
 		}
-		for label, ring := range map[string]keyring{labelAccess: k.access, labelTicket: k.ticket} {
+		for label, ring := range map[string]keyring{labelAccess: k.access, labelTicket: k.ticket, labelResume: k.resume} {
 			key, err := hkdf.Key(sha256.New, m.Secret, nil, label, minKeyBytes)
 			if err != nil {
 				return nil, err

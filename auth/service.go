@@ -90,6 +90,7 @@ type Service struct {
 	clock   clock
 	access  *seal
 	ticket  *seal
+	resume  *seal
 	boot    string          // tickets of another process are void, because used died with it
 	used    *recent[string] // jti of redeemed tickets
 	revoked *revocations    // what ended
@@ -115,6 +116,7 @@ func NewService(cfg Config, keys *Keys, accounts Accounts, sessions Sessions, di
 		clock:   c,
 		access:  newSeal("at+jwt", "sensorcast/api", keys.access, c),
 		ticket:  newSeal("ticket+jwt", "sensorcast/ws", keys.ticket, c),
+		resume:  newSeal("resume+jwt", "sensorcast/ws/resume", keys.resume, c),
 		boot:    newID(),
 		used:    newRecent[string](cfg.TicketTTL, maxUsedTickets),
 		revoked: newRevocations(cfg.AccessTTL),

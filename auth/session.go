@@ -44,4 +44,8 @@ type Sessions interface {
 	// EndedSince returns the sessions ended at or after since, by id, with when; also those of accounts deleted since. It refills the list of
 	// dead sessions at boot, so an access token that outlives its session does not come back to life with a restart.
 	EndedSince(ctx context.Context, since telemetry.Millis) (map[string]telemetry.Millis, error)
+
+	// SpendToken notes that the token of that id, which would be good until expires, was used. Of all calls with one id, over restarts too,
+	// the first is told so. It may be forgotten once it has expired.
+	SpendToken(ctx context.Context, id string, expires telemetry.Millis) (first bool, err error)
 }

@@ -17,6 +17,9 @@ type Stats struct {
 	TicketsRedeemed        int64
 	TicketsRefused         int64 // for any reason
 	TicketsReplayed        int64 // of those: used before
+	ResumesRedeemed        int64 // resume tokens
+	ResumesRefused         int64
+	ResumesReplayed        int64
 
 	LoginsWaiting int64 // for a slot to be checked in
 	UsedTickets   int64 // remembered, of at most 262,144
@@ -28,6 +31,7 @@ type counters struct {
 	registrations, registrationsThrottled                                             atomic.Int64
 	refreshes, refreshesReused                                                        atomic.Int64
 	ticketsMinted, ticketsThrottled, ticketsRedeemed, ticketsRefused, ticketsReplayed atomic.Int64
+	resumesRedeemed, resumesRefused, resumesReplayed                                  atomic.Int64
 }
 
 // Stats returns the counters; they are not of one instant.
@@ -47,6 +51,9 @@ func (s *Service) Stats() Stats {
 		TicketsRedeemed:        c.ticketsRedeemed.Load(),
 		TicketsRefused:         c.ticketsRefused.Load(),
 		TicketsReplayed:        c.ticketsReplayed.Load(),
+		ResumesRedeemed:        c.resumesRedeemed.Load(),
+		ResumesRefused:         c.resumesRefused.Load(),
+		ResumesReplayed:        c.resumesReplayed.Load(),
 		LoginsWaiting:          s.hasher.waiting.Load(),
 		UsedTickets:            int64(s.used.len()),
 		EndedSessions:          int64(s.revoked.sessions.len()),

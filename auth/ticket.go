@@ -38,6 +38,9 @@ type Claim struct {
 	Serials   []string // those of the ticket that the principal may view now; nil when All
 	All       bool     // whatever Directory.SerialsOf the principal is, now and later
 	Kind      string   // "user": watches; "sensor": sends as itself
+
+	// Until is when whoever came in with a ticket has to bring another one, however often they resumed since. Zero: with a ticket just now.
+	Until time.Time
 }
 
 type ticketClaims struct {
@@ -48,7 +51,8 @@ type ticketClaims struct {
 	Session  string   `json:"sid,omitempty"`
 	Username string   `json:"name,omitempty"`
 	Role     Role     `json:"role,omitempty"`
-	Boot     string   `json:"boot"`
+	Boot     string   `json:"boot,omitempty"`        // of a ticket
+	Until    stamp    `json:"until,omitempty"`       // of a resume token: Claim.Until
 	Mark     uint64   `json:"mark,omitempty,string"` // Principal.mark
 }
 

@@ -34,12 +34,12 @@ func (d *DB) renewEpoch() {
 func (d *DB) resume() error {
 	return d.write.do(context.Background(), func(tx *sql.Tx) error {
 		var epoch string
-		var last, indexed, purges int64
+		var last, indexed, purges, pruned int64
 		var clean bool
 		err := tx.QueryRow(`
 			SELECT epoch, clean, indexed_to, max(last_seq, indexed_to, (SELECT coalesce(max(seq), 0) FROM readings)),
-				(SELECT count(*) FROM purges)
-			FROM log`).Scan(&epoch, &clean, &indexed, &last, &purges)
+				(SELECT count(*) FROM purges), pruned_to
+			FROM log`).Scan(&epoch, &clean, &indexed, &last, &purges, &pruned)
 		if err != nil {
 			return fmt.Errorf("read state of the log: %w", err)
 		}
@@ -61,6 +61,8 @@ func (d *DB) resume() error {
 			last += skipAfterCrash
 		}
 		d.seen.Store(last)
+		d.settled.Store(last)
+		d.prunedTo.Store(pruned)
 		_, err = tx.Exec("UPDATE log SET clean = 0, last_seq = ?", last)
 		return err
 	})

@@ -42,6 +42,7 @@ func (d *DB) Record(b ingest.Batch) error {
 	}
 	if n := len(b.Readings); n > 0 {
 		d.see(b.Readings[n-1].Seq)
+		defer d.settled.Store(b.Readings[n-1].Seq) // stored, or never to be: then in another epoch
 	}
 	var stored int
 	var fresh func(int64) bool

@@ -39,7 +39,7 @@ func (d *DB) expire(ctx context.Context, rows int) (judged int, err error) {
 	var deleted int
 	before := now().Add(-d.cfg.Retain)
 	err = d.write.background(ctx, func(tx *sql.Tx) error {
-		judged, deleted, to, err = expireNext(tx, r.from, before, rows)
+		judged, deleted, to, err = d.expireNext(tx, r.from, before, rows)
 		return err
 	})
 	if err != nil {
@@ -56,7 +56,7 @@ func (d *DB) expire(ctx context.Context, rows int) (judged int, err error) {
 
 // expireNext looks at the first rows readings after from. Where none of them is expired the log ends being old, and judged is 0.
 // The index holds all of them, for it is not looked further than its watermark.
-func expireNext(tx *sql.Tx, from int64, before telemetry.Millis, rows int) (judged, deleted int, to int64, err error) {
+func (d *DB) expireNext(tx *sql.Tx, from int64, before telemetry.Millis, rows int) (judged, deleted int, to int64, err error) {
 	var expired int
 	err = tx.QueryRow(`
 		SELECT count(*), coalesce(sum(received_at < ?), 0), coalesce(max(seq), 0) FROM
@@ -65,6 +65,11 @@ func expireNext(tx *sql.Tx, from int64, before telemetry.Millis, rows int) (judg
 	if err != nil || expired == 0 {
 		return 0, 0, 0, err
 	}
+	// Said before it happens: a replay that finds readings gone finds this too. At worst it is said for nothing.
+	if _, err := tx.Exec("UPDATE log SET pruned_to = max(pruned_to, ?)", to); err != nil {
+		return 0, 0, 0, err
+	}
+	d.prunedTo.Store(max(d.prunedTo.Load(), to))
 	const gone = `
 		FROM readings WHERE seq > ? AND seq <= ? AND received_at < ?
 		AND NOT EXISTS (SELECT 1 FROM sensor_status s WHERE s.sensor_id = readings.sensor_id AND s.latest_seq = readings.seq)`

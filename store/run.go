@@ -32,6 +32,7 @@ func (d *DB) Run(ctx context.Context) error {
 		{name: "expire", run: d.expire},
 		{name: "forget sessions", run: d.forgetSessions},
 		{name: "forget commands", run: d.forgetCommands},
+		{name: "forget tokens", run: d.forgetTokens},
 		{name: "truncate log", run: d.truncate},
 	}
 	for ctx.Err() == nil {

@@ -57,6 +57,9 @@ type DB struct {
 	wake   chan struct{} // tells Run that there is work
 
 	seen         atomic.Int64 // highest seq handed to Record, stored or not
+	settled      atomic.Int64 // all up to this seq is stored, or will never be
+	prunedTo     atomic.Int64 // readings up to this seq may have been deleted for their age
+	spending     spending
 	scratch      recordScratch
 	tail         tail         // the log above the index's watermark
 	run          run          // guarded by write's turn
@@ -65,6 +68,7 @@ type DB struct {
 	retention    retention    // used by Run only
 	forgetNext   time.Time    // when old sessions are looked for again; used by Run only
 	settledNext  time.Time    // when old commands are; used by Run only
+	tokensNext   time.Time    // when expired tokens are; used by Run only
 	truncateNext time.Time    // when the write-ahead log may be truncated again; used by Run only
 	counters     counters
 

@@ -22,6 +22,7 @@ type Memory struct {
 	lastID   int64               // guarded by mu, as all below
 	users    map[int64]auth.User // by id
 	sessions map[string]*session
+	spent    map[string]bool
 	tokens   map[string]*token // by hash
 	fail     error
 }
@@ -42,7 +43,7 @@ type token struct {
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{users: make(map[int64]auth.User), sessions: make(map[string]*session), tokens: make(map[string]*token)}
+	return &Memory{users: make(map[int64]auth.User), sessions: make(map[string]*session), tokens: make(map[string]*token), spent: make(map[string]bool)}
 }
 
 // Fail makes every method answer err from now on, until Fail(nil).
@@ -208,6 +209,18 @@ func (m *Memory) EndSessions(_ context.Context, userID int64, except string, at 
 		}
 	}
 	return ended, nil
+}
+
+// SpendToken implements auth.Sessions.
+func (m *Memory) SpendToken(_ context.Context, id string, _ telemetry.Millis) (first bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return false, m.fail
+	}
+	first = !m.spent[id]
+	m.spent[id] = true
+	return first, nil
 }
 
 // EndedSince implements auth.Sessions.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"sensorcast/auth"
@@ -190,4 +191,27 @@ func endSessionsSpares(t *testing.T, s Store) {
 		wantRefused(t, s, name, 2*second)
 	}
 	mustRotate(t, s, "b1", "b2", 2*second)
+}
+
+func tokenIsSpentOnce(t *testing.T, s Store) {
+	var first atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			ok, err := s.SpendToken(t.Context(), fmt.Sprint("token", i%4), start+second)
+			if err != nil {
+				t.Errorf("SpendToken: got %v, want nil", err)
+			}
+			if ok {
+				first.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if first.Load() != 4 {
+		t.Errorf("64 uses of four tokens at once: got %d told first, want 4", first.Load())
+	}
+	if ok, err := s.SpendToken(t.Context(), "token0", start+second); ok || err != nil {
+		t.Errorf("once more: got %v, %v, want false, nil", ok, err)
+	}
 }

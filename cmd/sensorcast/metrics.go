@@ -180,6 +180,9 @@ func (c *collector) auth(e emitter) {
 	e.count("tickets_redeemed_total", "Tickets redeemed.", s.TicketsRedeemed)
 	e.count("tickets_refused_total", "Tickets refused at redemption.", s.TicketsRefused)
 	e.count("tickets_replayed_total", "Of these used before.", s.TicketsReplayed)
+	e.count("resumes_redeemed_total", "Resume tokens redeemed.", s.ResumesRedeemed)
+	e.count("resumes_refused_total", "Resume tokens refused at redemption.", s.ResumesRefused)
+	e.count("resumes_replayed_total", "Of these used before.", s.ResumesReplayed)
 }
 
 func (c *collector) api(e emitter) {
