@@ -36,7 +36,7 @@ func BenchmarkHub_Observe(b *testing.B) {
 				s := w.hub.newSession(&tape{}, auth.Claim{Principal: ann, Kind: "user"})
 				w.hub.admit()
 				w.hub.enter(s)
-				w.hub.join(context.Background(), s, []string{dev.Serial})
+				w.hub.join(context.Background(), s, []string{dev.Serial}, nil)
 				defer w.hub.release()
 				defer s.kill()
 				sessions = append(sessions, s)
@@ -153,13 +153,13 @@ func BenchmarkHub_IdleMemory(b *testing.B) {
 	w.hub.log = slog.New(slog.DiscardHandler)
 	dev := w.sensor(ann, 1)
 	for b.Loop() {
-		heap, stacks, rss := memory()
+		heap, stacks, rss := memoryInUse()
 		var conns []net.Conn
 		for range sockets {
 			conns = append(conns, rawSocket(b, w, dev))
 		}
 		eventually(b, "all to have joined", func() bool { return w.hub.Stats().Frames >= sockets })
-		heap2, stacks2, rss2 := memory()
+		heap2, stacks2, rss2 := memoryInUse()
 		b.ReportMetric(float64(heap2-heap)/sockets, "heapB/socket")
 		b.ReportMetric(float64(stacks2-stacks)/sockets, "stackB/socket")
 		b.ReportMetric(float64(rss2-rss)/sockets, "rssB/socket")
@@ -186,7 +186,7 @@ func rawSocket(b *testing.B, w *world, dev auth.Device) net.Conn {
 	return conn
 }
 
-func memory() (heap, stacks, rss int64) {
+func memoryInUse() (heap, stacks, rss int64) {
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats

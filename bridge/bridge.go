@@ -89,6 +89,10 @@ func (c Config) withDefaults() Config {
 type Tickets interface {
 	// RedeemTicket spends a ticket. telemetry.ErrUnauthenticated or telemetry.ErrForbidden when it is worth nothing.
 	RedeemTicket(token string) (auth.Claim, error)
+	// MintResume makes a token that brings a session like the claim's back, once, within ttl.
+	MintResume(claim auth.Claim, ttl time.Duration) (string, error)
+	// RedeemResume spends such a token, durably. Errors as of RedeemTicket.
+	RedeemResume(ctx context.Context, token string) (auth.Claim, error)
 	// Live reports whether what the principal proved still stands. No I/O.
 	Live(p auth.Principal) bool
 }
@@ -97,6 +101,12 @@ type Tickets interface {
 type Snapshots interface {
 	// Snapshot returns id, serial, name, silence limit and status of the sensors, in the order asked for; unknown ones are left out.
 	Snapshot(ctx context.Context, serials []string) ([]telemetry.Sensor, error)
+}
+
+// Kept is all the hub asks of the store.
+type Kept interface {
+	Snapshots
+	Log
 }
 
 // Intake takes what sensors send over their WebSocket; *ingest.Pipe does.

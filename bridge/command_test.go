@@ -161,7 +161,7 @@ func TestCommand_EndedAuthorityCommandsNothing(t *testing.T) {
 	})
 	out := &tape{}
 	s := &session{hub: w.hub, conn: out, all: true, principal: ann}
-	s.box.init(&w.hub.counters)
+	s.box.init(&w.hub.counters, func() {})
 	s.box.open = false
 	s.sender = w.pool.Attach(out, s)
 	w.hub.tickets = deadTickets{w.hub.tickets}

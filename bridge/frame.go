@@ -111,7 +111,7 @@ func stateFrame(serial string, state telemetry.State, lastSeen telemetry.Millis)
 }
 
 // appendGap appends the frame that tells of readings left out: they are the sensor's readings with after < seq < before.
-func appendGap(buf []byte, serial string, after, before, dropped int64) []byte {
+func appendGap(buf []byte, serial string, after, before, dropped int64, reason string) []byte {
 	b := payload(192)
 	b = append(b, `{"type":"gap","serial_no":"`...)
 	b = append(b, serial...)
@@ -121,8 +121,30 @@ func appendGap(buf []byte, serial string, after, before, dropped int64) []byte {
 	b = strconv.AppendInt(b, before, 10)
 	b = append(b, `,"dropped":`...)
 	b = strconv.AppendInt(b, dropped, 10)
-	b = append(b, `,"reason":"slow"}`...)
+	b = append(b, `,"reason":"`...)
+	b = append(b, reason...)
+	b = append(b, `"}`...)
 	return append(buf, seal(final|opText, b)...)
+}
+
+// wholeGapFrame tells that the viewer may miss readings of any of its sensors with after < seq < before. A hello follows.
+func wholeGapFrame(after, before int64, reason string) []byte {
+	b := payload(128)
+	b = append(b, `{"type":"gap","after_seq":`...)
+	b = strconv.AppendInt(b, after, 10)
+	b = append(b, `,"before_seq":`...)
+	b = strconv.AppendInt(b, before, 10)
+	b = append(b, `,"reason":"`...)
+	b = append(b, reason...)
+	return seal(final|opText, append(b, '"', '}'))
+}
+
+// resumeFrame gives the viewer a token to come back with. A token needs no escaping.
+func resumeFrame(token string) []byte {
+	b := payload(32 + len(token))
+	b = append(b, `{"type":"resume","token":"`...)
+	b = append(b, token...)
+	return seal(final|opText, append(b, '"', '}'))
 }
 
 // ackFrame acknowledges a reading; id is its id as JSON text, or empty.

@@ -24,18 +24,20 @@ func TestFrames_Golden(t *testing.T) {
 	}
 	var hello tape
 	s := &session{}
-	s.box.init(&counters{})
+	s.box.init(&counters{}, func() {})
 	s.sender = idlePool(t).Attach(&hello, s)
-	s.hello("e-1", 41, []seat{
+	seats := []seat{
 		{room: rm, name: `kitchen "north" <1>`, state: telemetry.StateOnline, lastSeen: at, latest: r},
 		{room: &room{serial: "SN2"}, state: telemetry.StateNeverSeen},
-	})
+	}
+	s.greet(&greeting{epoch: "e-1", seq: 41, seats: seats}, false)
+	s.greet(&greeting{epoch: "e-1", seq: 41, resumed: true, seats: seats}, false)
 	eventually(t, "hello to be written", s.sender.Idle)
 	var empty tape
 	s = &session{}
-	s.box.init(&counters{})
+	s.box.init(&counters{}, func() {})
 	s.sender = idlePool(t).Attach(&empty, s)
-	s.hello("", 0, nil)
+	s.greet(&greeting{}, false)
 	eventually(t, "hello to be written", s.sender.Idle)
 
 	var all []byte
@@ -45,7 +47,9 @@ func TestFrames_Golden(t *testing.T) {
 		reading,
 		stateFrame("SN1", telemetry.StateSilent, at),
 		stateFrame("SN1", telemetry.StateNeverSeen, 0),
-		appendGap(nil, "SN1", 42, 57, 14),
+		appendGap(nil, "SN1", 42, 57, 14, "slow"),
+		wholeGapFrame(42, 9001, gapPruned),
+		resumeFrame("a.b.c"),
 		ackFrame([]byte(`"a1"`)),
 		ackFrame(nil),
 		commandAckFrame([]byte(`"c1"`), "mfrggzdfmztwq2lknnwg23tpoa"),

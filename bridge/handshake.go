@@ -2,11 +2,12 @@ package bridge
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"errors"
 	"net"
 	"net/http"
-	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 const (
 	subprotocol  = "sensorcast.v1"
 	ticketPrefix = "ticket." // of the subprotocol that carries a ticket, for clients whose proxies log queries
+	resumePrefix = "resume." // and of the one that carries a resume token
 
 	readBufferBytes  = 256 // of a session; it has to hold a control frame
 	writeBufferBytes = 512 // for the upgrade's answer only, from a pool
@@ -59,7 +61,7 @@ func (h *Hub) Handler(intake Intake, commands Commander) http.Handler {
 // ticket it got hold of nor spoil it, and a client turned away by an overloaded server may try again with the same one.
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := d.hub
-	token, why := d.examine(r)
+	proof, from, why := d.examine(r)
 	if why != nil {
 		h.refuse(w, why)
 		return
@@ -72,7 +74,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, refusedStopping)
 		return
 	}
-	claim, why := h.redeem(token)
+	claim, why := h.redeem(r.Context(), proof)
 	if why != nil {
 		h.release()
 		h.refuse(w, why)
@@ -98,7 +100,9 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !h.enter(s):
 		s.end(CloseRestart, "the server is restarting", false)
-	case h.join(r.Context(), s, claim.Serials):
+	case h.join(r.Context(), s, claim.Serials, from):
+		s.offerResume()
+		s.sender.Wake()
 		h.log.Debug("session opened", "who", s.principal)
 	}
 	// The reader has a goroutine of its own, with a small stack, and this one returns, which frees what net/http keeps for a request.
@@ -106,22 +110,43 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	go s.run(ws, in)
 }
 
+// proof is what a client shows to be let in: a ticket, or the token a session before gave it.
+type proof struct {
+	token   string
+	resumes bool
+}
+
 // examine makes every check that spends nothing.
-func (d *door) examine(r *http.Request) (token string, why *refusal) {
+func (d *door) examine(r *http.Request) (p proof, from *position, why *refusal) {
 	if r.Method != http.MethodGet {
-		return "", refusedMethod
+		return p, nil, refusedMethod
 	}
-	token, why = ticketOf(r)
-	if why != nil {
-		return "", why
+	if p, why = proofOf(r); why != nil {
+		return p, nil, why
 	}
 	if why := upgradable(r); why != nil {
-		return "", why
+		return p, nil, why
 	}
 	if !d.origins.allow(r) {
-		return "", refusedOrigin
+		return p, nil, refusedOrigin
 	}
-	return token, nil
+	from, ok := positionOf(r.URL.Query().Get("epoch"), r.URL.Query().Get("since"))
+	if !ok {
+		return p, nil, refusedSince
+	}
+	return p, from, nil
+}
+
+// positionOf reads where a viewer left off; nil: nowhere. Not ok: since is no seq.
+func positionOf(epoch, since string) (from *position, ok bool) {
+	if since == "" {
+		return nil, true
+	}
+	seq, err := strconv.ParseInt(since, 10, 64)
+	if err != nil || seq < 0 {
+		return nil, false
+	}
+	return &position{epoch, seq}, true
 }
 
 // upgradable checks what RFC 6455 §4.2.1 asks of a request.
@@ -138,30 +163,45 @@ func upgradable(r *http.Request) *refusal {
 	return nil
 }
 
-// ticketOf finds the ticket: in the query, or as a subprotocol. Two of them are a mistake or an attempt to confuse a proxy.
-func ticketOf(r *http.Request) (string, *refusal) {
-	tickets := slices.Clone(r.URL.Query()["ticket"])
+// proofOf finds the ticket or token: in the query, or as a subprotocol. Two of them are a mistake or an attempt to confuse a proxy.
+func proofOf(r *http.Request) (proof, *refusal) {
+	var found []proof
+	for _, t := range r.URL.Query()["ticket"] {
+		found = append(found, proof{token: t})
+	}
+	for _, t := range r.URL.Query()["resume"] {
+		found = append(found, proof{t, true})
+	}
 	for _, p := range websocket.Subprotocols(r) {
 		if t, ok := strings.CutPrefix(p, ticketPrefix); ok {
-			tickets = append(tickets, t)
+			found = append(found, proof{token: t})
+		} else if t, ok := strings.CutPrefix(p, resumePrefix); ok {
+			found = append(found, proof{t, true})
 		}
 	}
 	switch {
-	case len(tickets) == 0 || len(tickets) == 1 && tickets[0] == "":
-		return "", refusedNoTicket
-	case len(tickets) > 1:
-		return "", refusedTickets
+	case len(found) == 0 || len(found) == 1 && found[0].token == "":
+		return proof{}, refusedNoTicket
+	case len(found) > 1:
+		return proof{}, refusedTickets
 	}
-	return tickets[0], nil
+	return found[0], nil
 }
 
-func (h *Hub) redeem(token string) (auth.Claim, *refusal) {
-	claim, err := h.tickets.RedeemTicket(token)
+func (h *Hub) redeem(ctx context.Context, p proof) (claim auth.Claim, why *refusal) {
+	var err error
+	if p.resumes {
+		claim, err = h.tickets.RedeemResume(ctx, p.token)
+	} else {
+		claim, err = h.tickets.RedeemTicket(p.token)
+	}
 	switch {
 	case err == nil:
 		return claim, nil
 	case errors.Is(err, telemetry.ErrForbidden):
 		return auth.Claim{}, refusedForbidden
+	case errors.Is(err, telemetry.ErrUnauthenticated) && p.resumes:
+		return auth.Claim{}, refusedResume
 	case errors.Is(err, telemetry.ErrUnauthenticated):
 		return auth.Claim{}, refusedTicket
 	case errors.Is(err, telemetry.ErrUnavailable):

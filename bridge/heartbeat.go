@@ -9,7 +9,8 @@ import (
 // beats is how many groups the sessions are spread over, so that pings leave evenly instead of all at once.
 const beats = 25
 
-// heartbeat pings every session once in Config.PingEvery, group by group, and ends those whose lifetime is over.
+// heartbeat pings every session once in Config.PingEvery, group by group, gives it a new resume token, and ends those whose lifetime is
+// over.
 func (h *Hub) heartbeat() {
 	tick := time.NewTicker(max(h.cfg.PingEvery/beats, time.Millisecond))
 	defer tick.Stop()
@@ -25,7 +26,7 @@ func (h *Hub) heartbeat() {
 }
 
 func (h *Hub) beat(group int, now time.Time, senders []*wire.Sender) []*wire.Sender {
-	var over []*session
+	var alive, over []*session
 	h.mu.Lock()
 	for _, s := range h.beats[group] {
 		if now.After(s.expires) {
@@ -33,9 +34,13 @@ func (h *Hub) beat(group int, now time.Time, senders []*wire.Sender) []*wire.Sen
 			continue
 		}
 		s.box.setPing()
+		alive = append(alive, s)
 		senders = append(senders, s.sender)
 	}
 	h.mu.Unlock()
+	for _, s := range alive {
+		s.offerResume()
+	}
 	h.pool.WakeAll(senders)
 	clear(senders)
 	for _, s := range over {

@@ -20,6 +20,7 @@ type Hub struct {
 	tickets  Tickets
 	dir      *auth.Directory
 	snaps    Snapshots
+	history  Log
 	pool     *wire.Pool
 	log      *slog.Logger
 	counters counters
@@ -28,6 +29,7 @@ type Hub struct {
 
 	mu       sync.Mutex
 	seq      int64                // last Seq observed
+	memory   memory               // of the readings before it
 	rooms    map[int64]*room      // by sensor number
 	people   map[int64][]*session // by user number: whom a change of authority concerns
 	devices  map[int64][]*session // by sensor number: sockets opened by sensors themselves
@@ -46,12 +48,13 @@ var (
 )
 
 // New starts a hub and its heartbeat; Close ends both.
-func New(cfg Config, tickets Tickets, dir *auth.Directory, snaps Snapshots, pool *wire.Pool, log *slog.Logger) *Hub {
+func New(cfg Config, tickets Tickets, dir *auth.Directory, kept Kept, pool *wire.Pool, log *slog.Logger) *Hub {
 	h := &Hub{
 		cfg:     cfg.withDefaults(),
 		tickets: tickets,
 		dir:     dir,
-		snaps:   snaps,
+		snaps:   kept,
+		history: kept,
 		pool:    pool,
 		log:     log.With("component", "bridge"),
 		stop:    make(chan struct{}),
@@ -62,6 +65,7 @@ func New(cfg Config, tickets Tickets, dir *auth.Directory, snaps Snapshots, pool
 		closed:  map[int]int64{},
 	}
 	h.seq = h.cfg.LastSeq()
+	h.memory = memory{lost: h.seq, limit: memoryReadings}
 	h.wg.Go(h.heartbeat) // ends when stop is closed
 	return h
 }
@@ -86,15 +90,17 @@ func (h *Hub) Observe(r *telemetry.Reading) {
 	}
 	was := rm.lastSeen
 	rm.lastSeen = max(rm.lastSeen, r.ReceivedAt)
+	m := memento{room: rm, seq: r.Seq, time: r.Time, received: r.ReceivedAt, data: r.Data}
 	if len(rm.members) > 0 {
-		h.relayLocked(rm, r, newest, was)
+		m.frame, m.data = h.relayLocked(rm, r, newest, was)
 	}
+	h.memory.add(m)
 }
 
-// relayLocked pushes r to the members of rm, after the news that the sensor is back when it was silent or never seen.
-func (h *Hub) relayLocked(rm *room, r *telemetry.Reading, newest bool, lastSeen telemetry.Millis) {
-	f := &frame{room: rm, seq: r.Seq, late: !newest}
-	var data []byte
+// relayLocked pushes r to the members of rm, after the news that the sensor is back when it was silent or never seen. It returns the frame
+// and r.Data as it lies in it.
+func (h *Hub) relayLocked(rm *room, r *telemetry.Reading, newest bool, lastSeen telemetry.Millis) (f *frame, data []byte) {
+	f = &frame{room: rm, seq: r.Seq, late: !newest}
 	f.wire, data = readingFrame(r)
 	if newest {
 		rm.latest.Data = data
@@ -114,6 +120,7 @@ func (h *Hub) relayLocked(rm *room, r *telemetry.Reading, newest bool, lastSeen 
 	h.pool.WakeAll(wake)
 	clear(wake)
 	h.wake = wake[:0]
+	return f, data
 }
 
 // roomLocked finds the room of a sensor or makes it.

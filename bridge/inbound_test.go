@@ -153,7 +153,11 @@ func TestViewer_UnknownMessagesAreAnsweredKindly(t *testing.T) {
 	dev := w.sensor(ann, 1)
 	c, _ := w.dial(ann, dev.Serial)
 	for _, m := range []struct{ text, code, id string }{
-		{`{"type":"rate","max_per_second":5}`, "unknown_type", ""},
+		{`{"type":"rates","max_per_second":5}`, "unknown_type", ""},
+		{`{"type":"rate"}`, "malformed", ""},
+		{`{"type":"rate","id":7,"max_per_second":-1}`, "malformed", "7"},
+		{`{"type":"rate","max_per_second":"5"}`, "malformed", ""},
+		{`{"type":"rate","max_per_second":1e9}`, "malformed", ""},
 		{`{"type":"commands","id":"x","serial_no":"S","name":"n","data":{}}`, "unknown_type", `"x"`},
 		{`{"type":5}`, "malformed", ""},
 		{`{}`, "malformed", ""},
@@ -228,7 +232,7 @@ func FuzzMessage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte, device bool) {
 		out := &tape{}
 		s := &session{hub: w.hub, conn: out, principal: sensorPrincipal(dev), device: device}
-		s.box.init(&w.hub.counters)
+		s.box.init(&w.hub.counters, func() {})
 		s.box.open = false
 		s.sender = w.pool.Attach(out, s)
 		accepted := 0

@@ -14,26 +14,16 @@ import (
 const (
 	snapshotSensors = 100 // asked of the store at a time; as many as one ticket can name
 	snapshotTimeout = 10 * time.Second
-
-	protocolVersion = 1
 )
 
-// seat is one sensor of a hello.
-type seat struct {
-	room     *room
-	name     string
-	state    telemetry.State
-	lastSeen telemetry.Millis
-	latest   telemetry.Reading
-}
-
-// join brings a session from the upgrade to live: it learns what the store knows, registers, says hello. False means that it ended.
+// join brings a session from the upgrade to live: it learns what the store knows, registers, says hello; or, where it has been here before,
+// replays what it missed since from. False means that it ended.
 //
 // Why there is neither gap nor duplicate: S is the last Seq observed when the session is registered, under Hub.mu as is every Observe. A
 // reading up to S was observed by this process, and then it is in its room's memory, or is older than the process, and then it was in the
 // store when the store was asked, before registration, and was folded into the room. So the rooms hold what is newest up to S. A reading
 // after S finds the session registered. Nothing the store answered is beyond S, for it was observed before it was committed.
-func (h *Hub) join(ctx context.Context, s *session, serials []string) bool {
+func (h *Hub) join(ctx context.Context, s *session, serials []string, from *position) bool {
 	if s.all {
 		serials = h.dir.SerialsOf(s.principal)
 	}
@@ -47,9 +37,22 @@ func (h *Hub) join(ctx context.Context, s *session, serials []string) bool {
 		s.end(CloseOverloaded, "the server cannot read the sensors' state now, try again later", false)
 		return false
 	}
+	var lost *missing
+	if from != nil && !s.device {
+		var ok bool
+		if lost, ok = h.resume(ctx, s, seats, *from); lost == nil {
+			return ok
+		}
+	}
 	seq, seats := h.register(s, seats)
 	seats, ok := h.stillAllowed(s, seats)
-	return ok && s.hello(h.cfg.Epoch(), seq, seats)
+	if !ok {
+		return false
+	}
+	if lost != nil {
+		s.box.pushHello(wholeGapFrame(lost.after, seq+1, lost.reason), true)
+	}
+	return s.greet(&greeting{epoch: h.cfg.Epoch(), seq: seq, seats: seats}, false)
 }
 
 // survey asks the store for the sensors and folds its answer into their rooms.
@@ -73,11 +76,17 @@ func (h *Hub) survey(ctx context.Context, serials []string) ([]seat, error) {
 	return seats, nil
 }
 
-// register is the one critical section of joining: membership, S and what is newest, together. A sensor's own session watches nothing.
+// register is the one critical section of joining: membership, S and what is newest, together.
 func (h *Hub) register(s *session, seats []seat) (seq int64, taken []seat) {
-	now := telemetry.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.seq, h.registerLocked(s, seats)
+}
+
+// registerLocked makes the session a member of the rooms of its seats and returns the seats as they are now, without those that are no
+// more. A sensor's own session watches nothing.
+func (h *Hub) registerLocked(s *session, seats []seat) (taken []seat) {
+	now := telemetry.Now()
 	taken = seats[:0]
 	for _, seat := range seats {
 		rm := seat.room
@@ -98,7 +107,7 @@ func (h *Hub) register(s *session, seats []seat) (seq int64, taken []seat) {
 		}
 	}
 	s.added = nil
-	return h.seq, taken
+	return taken
 }
 
 // stillAllowed checks, now that every later change of authority finds the session, that none came between redeeming the ticket and here.
@@ -130,52 +139,4 @@ func (h *Hub) stillAllowed(s *session, seats []seat) ([]seat, bool) {
 		return nil, false
 	}
 	return kept, true
-}
-
-// hello sends the greeting, in fragments where it is long. It waits for the peer to take them.
-func (s *session) hello(epoch string, seq int64, seats []seat) bool {
-	first := byte(opText)
-	b := payload(512)
-	b = append(b, `{"type":"hello","protocol":`...)
-	b = strconv.AppendInt(b, protocolVersion, 10)
-	b = append(b, `,"epoch":`...)
-	b = appendString(b, epoch)
-	b = append(b, `,"seq":`...)
-	b = strconv.AppendInt(b, seq, 10)
-	b = append(b, `,"resumed":false,"sensors":[`...)
-	for i := range seats {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = seats[i].append(b)
-		if len(b) >= fragmentBytes && i < len(seats)-1 {
-			s.box.pushHello(seal(first, b), true)
-			s.sender.Flush()
-			if !s.box.awaitRoom() {
-				return false
-			}
-			first, b = opContinuation, payload(fragmentBytes*5/4)
-		}
-	}
-	s.box.pushHello(seal(final|first, append(b, ']', '}')), false)
-	s.sender.Flush()
-	return true
-}
-
-func (st *seat) append(b []byte) []byte {
-	b = append(b, `{"serial_no":"`...)
-	b = append(b, st.room.serial...)
-	b = append(b, `","name":`...)
-	b = appendString(b, st.name)
-	b = append(b, `,"state":"`...)
-	b = append(b, st.state...)
-	b = append(b, `","last_seen_at":`...)
-	b = st.lastSeen.AppendJSON(b)
-	b = append(b, `,"reading":`...)
-	if st.latest.Seq == 0 {
-		return append(b, "null}"...)
-	}
-	b = append(b, '{')
-	b = appendReading(b, &st.latest)
-	return append(b, '}')
 }

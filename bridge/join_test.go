@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 	"pgregory.net/rapid"
@@ -115,7 +116,11 @@ type always struct{}
 func (always) RedeemTicket(string) (auth.Claim, error) {
 	return auth.Claim{}, telemetry.ErrUnauthenticated
 }
-func (always) Live(auth.Principal) bool { return true }
+func (always) RedeemResume(context.Context, string) (auth.Claim, error) {
+	return auth.Claim{}, telemetry.ErrUnauthenticated
+}
+func (always) MintResume(auth.Claim, time.Duration) (string, error) { return "", telemetry.ErrInvalid }
+func (always) Live(auth.Principal) bool                             { return true }
 
 // past is everything that was ever measured, in the order of Seq.
 type past []telemetry.Reading
@@ -197,7 +202,7 @@ func TestJoin_HelloAndLiveAreCompleteAndWithoutDuplicate(t *testing.T) {
 			t.Fatalf("enter: %v", err)
 		}
 		serials := []string{"A", "B", "C"}[:rapid.IntRange(1, 3).Draw(t, "watched")]
-		if !hub.join(context.Background(), s, serials) {
+		if !hub.join(context.Background(), s, serials, nil) {
 			t.Fatalf("join: session ended")
 		}
 		registered := int64(len(all))
@@ -385,5 +390,23 @@ func TestJoin_AuthorityLostMeanwhileEndsTheSession(t *testing.T) {
 				t.Errorf("got message %s, error %v, want close %d before anything is shown", text, err, c.code)
 			}
 		})
+	}
+}
+
+// wholeMessages returns the text messages that lie whole in b, which may end anywhere.
+func wholeMessages(b []byte) (messages [][]byte) {
+	r := bytes.NewReader(b)
+	var open []byte
+	for {
+		f, err := nextFrame(r)
+		if err != nil {
+			return messages
+		}
+		if f.op >= 8 {
+			continue
+		}
+		if open = append(open, f.payload...); f.fin {
+			messages, open = append(messages, open), nil
+		}
 	}
 }

@@ -1,22 +1,21 @@
 package bridge
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 const (
 	maxPending = 256 << 10 // bytes of the stream a session holds before it is conflated
 	maxReplies = 64 << 10  // bytes of replies, promised or waiting, before the peer is read no further
 	takeBytes  = 64 << 10  // handed to wire at a time
 	keepFrames = 64        // capacity a drained queue may keep
-
-	// fragmentBytes is how much of a hello is encoded at a time. It goes out in fragments (RFC 6455 §5.4), so that a viewer of 20,000
-	// sensors costs no more memory than one of a hundred.
-	fragmentBytes = 48 << 10
 )
 
 // outbox is what waits for one socket, in the order it leaves:
 //
 //	control   a pong, a ping: at most one of each (RFC 6455 §5.5.3 lets the newest ping be answered alone)
-//	hello     fragments of one message; nothing but control frames may come between them (RFC 6455 §5.4)
+//	hello     fragments of one message; nothing but control frames may come between them (RFC 6455 §5.4). What is replayed follows
 //	replies   acknowledgements and errors, bounded by reading the peer no further
 //	stream    readings and states, bounded by conflation
 //	close     the last frame
@@ -24,6 +23,7 @@ const (
 // A push never blocks. Take is for package wire.
 type outbox struct {
 	counters *counters
+	wake     func() // has Take called soon
 
 	mu      sync.Mutex
 	changed sync.Cond // for awaitRoom and awaitFlushed
@@ -44,8 +44,8 @@ type outbox struct {
 	flushed bool   // and written, or the socket failed
 }
 
-func (o *outbox) init(c *counters) {
-	o.counters = c
+func (o *outbox) init(c *counters, wake func()) {
+	o.counters, o.wake = c, wake
 	o.open = true
 	o.changed.L = &o.mu
 }
@@ -96,6 +96,13 @@ func (o *outbox) pushHello(wire []byte, more bool) {
 	}
 }
 
+// begin opens the way for replies and the stream, after what was pushed with more to follow.
+func (o *outbox) begin() {
+	o.mu.Lock()
+	o.open = false
+	o.mu.Unlock()
+}
+
 // setPong answers a ping, in place of the answer to an earlier one that still waits.
 func (o *outbox) setPong(data string) {
 	o.mu.Lock()
@@ -107,6 +114,28 @@ func (o *outbox) setPing() {
 	o.mu.Lock()
 	o.wantPing = true
 	o.mu.Unlock()
+}
+
+// setPace sets how much time lies between two rounds of readings; zero: everything is sent as it comes.
+func (o *outbox) setPace(pace time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closing {
+		o.stream.slowTo(pace)
+	}
+}
+
+// arm has the sender woken when the next round is due. The caller holds mu.
+func (o *outbox) arm(slow *backlog, wait time.Duration) {
+	if slow.alarm != nil {
+		return
+	}
+	slow.alarm = time.AfterFunc(wait, func() {
+		o.mu.Lock()
+		slow.alarm = nil
+		o.mu.Unlock()
+		o.wake()
+	})
 }
 
 // forget drops what waits of a sensor that is no longer the viewer's to see.
@@ -201,7 +230,11 @@ func (o *outbox) take(buf []byte) (_ []byte, frames int) {
 	if !o.open && o.hello.empty() {
 		buf, frames = o.replies.take(buf, frames)
 		if o.replies.empty() {
-			buf, frames = o.stream.take(buf, frames, o.counters)
+			var wait time.Duration
+			buf, frames, wait = o.stream.take(buf, frames, o.counters)
+			if wait > 0 {
+				o.arm(o.stream.slow, wait)
+			}
 		}
 	}
 	if o.hello.bytes+o.replies.bytes < waiting {

@@ -21,6 +21,8 @@ var (
 	refusedNoTicket    = &refusal{http.StatusUnauthorized, "no_ticket", "a ticket is needed: POST /api/v1/tickets, then connect to the url it answers with"}
 	refusedTickets     = &refusal{http.StatusUnauthorized, "bad_ticket", "give one ticket, in the query or in a subprotocol"}
 	refusedTicket      = &refusal{http.StatusUnauthorized, "bad_ticket", "the ticket is malformed, expired, already used or not for this: ask for a new one"}
+	refusedResume      = &refusal{http.StatusUnauthorized, "bad_ticket", "the resume token is malformed, expired, already used or not for this: ask for a ticket"}
+	refusedSince       = &refusal{http.StatusBadRequest, "since", "since must be the seq of the last reading received, a whole number"}
 	refusedOrigin      = &refusal{http.StatusForbidden, "origin", "pages of this origin may not connect here: see allowed origins in the configuration"}
 	refusedForbidden   = &refusal{http.StatusForbidden, "forbidden", "access to the sensor has ended, or it was deleted"}
 	refusedFull        = &refusal{http.StatusServiceUnavailable, "full", errFull.Error()}

@@ -121,6 +121,9 @@ func (c *rawClient) message(control func(wsFrame)) (Frame, bool) {
 		if err := json.Unmarshal(text, &m); err != nil {
 			c.t.Fatalf("message %q: %v", text, err)
 		}
+		if text = nil; m.Type == "resume" {
+			continue // comes at any time
+		}
 		return m, true
 	}
 }

@@ -20,9 +20,9 @@ type session struct {
 	conn      net.Conn
 	sender    *wire.Sender
 	principal auth.Principal
-	device    bool // opened with a sensor's ticket: it sends readings and receives none
-	all       bool // watches every sensor of its owner, also later ones
-	expires   time.Time
+	device    bool      // opened with a sensor's ticket: it sends readings and receives none
+	all       bool      // watches every sensor of its owner, also later ones
+	expires   time.Time // resuming does not move it: then a new ticket is asked for
 	box       outbox
 
 	// Guarded by Hub.mu.
@@ -42,10 +42,13 @@ func (h *Hub) newSession(conn net.Conn, claim auth.Claim) *session {
 		principal: claim.Principal,
 		device:    claim.Kind == ticketOfSensor,
 		all:       claim.All,
-		// Spread by a fifth either way, so that sessions opened together, after a restart say, do not all come back together.
-		expires: time.Now().Add(h.cfg.Lifetime*4/5 + rand.N(h.cfg.Lifetime*2/5+1)),
+		expires:   claim.Until,
 	}
-	s.box.init(&h.counters)
+	if s.expires.IsZero() {
+		// Spread by a fifth either way, so that sessions opened together, after a restart say, do not all come back together.
+		s.expires = time.Now().Add(h.cfg.Lifetime*4/5 + rand.N(h.cfg.Lifetime*2/5+1))
+	}
+	s.box.init(&h.counters, s.wake)
 	s.sender = h.pool.Attach(conn, s)
 	return s
 }
@@ -55,6 +58,8 @@ const ticketOfSensor = "sensor"
 
 // Take implements wire.Source.
 func (s *session) Take(buf []byte) []byte { return s.box.Take(buf) }
+
+func (s *session) wake() { s.sender.Wake() }
 
 // Broken implements wire.Source: the socket failed, or the peer stopped reading.
 func (s *session) Broken(err error) {

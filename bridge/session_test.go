@@ -30,7 +30,7 @@ func TestOutbox_FramesNeverInterleave(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var c counters
 		var box outbox
-		box.init(&c)
+		box.init(&c, func() {})
 		rm := &room{id: 1, serial: "A"}
 		var out bytes.Buffer
 		seq := int64(0)
@@ -162,8 +162,13 @@ func TestHeartbeat_SilentPeerIsDroppedAndLiveOneIsNot(t *testing.T) {
 	raw := w.dialRaw(w.address(ann, dev.Serial)) // reads, but never answers a ping
 	heard := make(chan Frame, 1)
 	go func() { // ends with the reading below, or with the connection: next answers pings meanwhile
-		f, _ := live.Next(t.Context())
-		heard <- f
+		for {
+			f, err := live.Next(t.Context())
+			if f.Type != "resume" || err != nil {
+				heard <- f
+				return
+			}
+		}
 	}()
 	pings := 0
 	for {

@@ -1,6 +1,10 @@
 package bridge
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
 
 // maxOffences is how often a viewer may try to send readings before it is shown the door.
 const maxOffences = 5
@@ -30,12 +34,38 @@ func (v *viewer) message(text []byte) error {
 		}
 	case kind == "command":
 		v.command(fields, id)
+	case kind == "rate":
+		v.rate(fields["max_per_second"], id)
 	case kind == "":
 		v.refuse("malformed", "a message needs a type", id)
 	default:
 		v.refuse("unknown_type", "this server does not know messages of that type", id)
 	}
 	return nil
+}
+
+// The bounds of a rate; zero means no limit. The slowest is as long as a forgotten tab may reasonably wait.
+const (
+	minRate = 0.01
+	maxRate = 1000
+)
+
+// rate lets the viewer ask for at most so many readings a second of each sensor. What is left out is announced.
+func (v *viewer) rate(raw json.RawMessage, id []byte) {
+	var perSecond float64
+	if json.Unmarshal(raw, &perSecond) != nil || perSecond != 0 && (perSecond < minRate || perSecond > maxRate) {
+		v.refuse("malformed", fmt.Sprintf("max_per_second must be a number from %v to %v, or 0 for no limit", minRate, maxRate), id)
+		return
+	}
+	var pace time.Duration
+	if perSecond > 0 {
+		pace = time.Duration(float64(time.Second) / perSecond)
+	}
+	v.session.box.setPace(pace)
+	if id != nil {
+		v.session.box.reply(ackFrame(id))
+	}
+	v.session.sender.Wake()
 }
 
 func (v *viewer) refuse(code, message string, id []byte) {

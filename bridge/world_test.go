@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,6 +44,32 @@ type shelf struct {
 	sensors map[string]telemetry.Sensor
 	during  func() // called by Snapshot after it has read
 	err     error
+	log     []telemetry.Reading
+	pruned  int64
+	page    int // readings of one page; zero: all
+}
+
+func (s *shelf) ReadingsAfter(_ context.Context, sensors []int64, after int64) (out []telemetry.Reading, through int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if after < s.pruned {
+		return nil, after, telemetry.ErrNotFound
+	}
+	through = after
+	for _, r := range s.log {
+		if r.Seq <= after {
+			continue
+		}
+		if s.page > 0 && len(out) == s.page {
+			break
+		}
+		through = r.Seq
+		if slices.Contains(sensors, r.SensorID) {
+			r.Serial = ""
+			out = append(out, r)
+		}
+	}
+	return out, through, s.err
 }
 
 func (s *shelf) Snapshot(_ context.Context, serials []string) ([]telemetry.Sensor, error) {
@@ -71,6 +98,7 @@ func (s *shelf) store(r telemetry.Reading) {
 		sensor.Status.Latest = &r
 	}
 	s.sensors[r.Serial] = sensor
+	s.log = append(s.log, r)
 }
 
 // intake is an Intake made of a function; nil accepts and commits at once.
@@ -219,8 +247,18 @@ func (w *world) open(address string) *Client {
 	return c
 }
 
-// next returns the next frame of any type.
+// next returns the next frame of any type but resume, which comes at any time.
 func (w *world) next(c *Client) Frame {
+	w.t.Helper()
+	for {
+		if f := w.any(c); f.Type != "resume" {
+			return f
+		}
+	}
+}
+
+// any returns the next frame.
+func (w *world) any(c *Client) Frame {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
