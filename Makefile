@@ -8,7 +8,7 @@ BIN      := bin/sensorcast
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GO_FILES := $(shell find . -name '*.go' -not -name '*_test.go' -not -path './web/node_modules/*' -not -path './bench/*')
 API_FILES := $(filter ./api/% ./auth/% ./command/% ./ingest/% ./telemetry/% ./cmd/%,$(GO_FILES))
-WEB_FILES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' -not -path 'web/e2e/*' \
+WEB_FILES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' -not -path 'web/client/dist/*' -not -path 'web/e2e/*' \
 	-not -name '*.go' -not -name openapi.json -not -name api.gen.ts)
 export CGO_ENABLED = 1
 
@@ -80,4 +80,4 @@ bench: $(BIN)
 	$(GO) run ./bench -sensorcast $(BIN) $(if $(OUT),-out $(OUT)) $(FLAGS)
 
 clean:
-	rm -rf bin web/dist/assets web/dist/*.html web/node_modules web/openapi.json web/src/api.gen.ts
+	rm -rf bin web/dist/assets web/dist/*.html web/dist/client.js web/client/dist web/node_modules web/openapi.json web/src/api.gen.ts

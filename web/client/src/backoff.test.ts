@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Backoff } from './backoff';
+import { Backoff } from './backoff.js';
 
 describe('Backoff', () => {
   test('the ceiling doubles from 1 s to 30 s', () => {
