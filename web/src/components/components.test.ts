@@ -34,7 +34,7 @@ describe('Field', () => {
 });
 
 test('a reading is shown as the sensor sent it', () => {
-  const row = { seq: 1, time: 0, receivedAt: 0, data: { counter: 9007199254740993n, temperature: 21.500001, text: '<b>x</b>' } };
+  const row = { type: 'reading' as const, serial: 'A', seq: 1, time: 0, receivedAt: 0, data: { counter: 9007199254740993n, temperature: 21.500001, text: '<b>x</b>' } };
   const { container } = render(ReadingsTable, { rows: [row], now: 0 });
   const text = container.querySelector('tbody')!.textContent.replace(/\s+/g, ' ');
   expect(text).toContain('counter 9007199254740993');

@@ -2,6 +2,7 @@
  * Every call to the server and every shape it speaks, in one place. The shapes come from the generated
  * `api.gen.ts` by path, method and status only, so a renamed schema on the server touches nothing here.
  */
+import { readingOf, type Reading } from 'sensorcast-client';
 import type { paths } from '../api.gen';
 import { Client } from './client';
 import { skew } from './skew';
@@ -26,7 +27,6 @@ export type SensorInput = Body<'/api/v1/sensors', 'post'>;
 export type SensorPatch = Body<'/api/v1/sensors/{serial_no}', 'patch'>;
 export type SensorCreated = Reply<'/api/v1/sensors', 'post', 201>;
 export type Secret = Reply<'/api/v1/sensors/{serial_no}/secret', 'post', 200>;
-export type ReadingItem = NonNullable<Reply<'/api/v1/sensors/{serial_no}/readings', 'get', 200>['items']>[number];
 export type Ticket = Reply<'/api/v1/tickets', 'post', 201>;
 type SensorPage = Reply<'/api/v1/sensors', 'get', 200>;
 type ReadingPage = Reply<'/api/v1/sensors/{serial_no}/readings', 'get', 200>;
@@ -90,9 +90,9 @@ export const api = {
     client.call<Secret>('POST', `${sensorPath(serial)}/secret`, { grace_seconds }),
 
   /** Newest first. */
-  async readings(serial: string, limit: number, cursor?: string): Promise<{ items: ReadingItem[]; next: string | null }> {
+  async readings(serial: string, limit: number, cursor?: string): Promise<{ items: Reading[]; next: string | null }> {
     const page = await client.call<ReadingPage>('GET', `${sensorPath(serial)}/readings${query({ limit, cursor })}`);
-    return { items: page.items ?? [], next: page.next_cursor ?? null };
+    return { items: (page.items ?? []).map((item) => readingOf(serial, item)), next: page.next_cursor ?? null };
   },
 
   ticket: () => client.call<Ticket>('POST', '/tickets', { all: true }),

@@ -1,5 +1,5 @@
+import type { Alert, Frame, Reading, Snapshot } from 'sensorcast-client';
 import type { Sensor } from './api';
-import type { AlertNotice, Frame, Reading, Snapshot } from './frame';
 import { byInterest, metricsOf, numeric } from './metric';
 import { Ring } from './ring';
 import { millis } from './time';
@@ -24,7 +24,7 @@ export interface Changes {
   /** Sensors appeared, vanished or were renamed. */
   membership: boolean;
   readings: Map<string, Reading[]>;
-  alerts: AlertNotice[];
+  alerts: Alert[];
   /** A hello named sensors whose registry entry is not known here. */
   strangers: boolean;
 }
@@ -43,8 +43,6 @@ export function stateOf(entry: Pick<Entry, 'lastSeen' | 'sensor'>, serverNow: nu
 /** Folds frames and registry pages into entries. Pure: no clock, no socket, no reactivity. */
 export class Fleet {
   readonly entries = new Map<string, Entry>();
-  /** Where to resume: the log position seen last, and the epoch it belongs to. */
-  cursor: { epoch: string; seq: number } | null = null;
 
   apply(frames: Frame[]): Changes {
     const changes: Changes = { serials: new Set(), membership: false, readings: new Map(), alerts: [], strangers: false };
@@ -55,12 +53,10 @@ export class Fleet {
   #fold(frame: Frame, changes: Changes): void {
     switch (frame.type) {
       case 'hello':
-        this.cursor = { epoch: frame.epoch, seq: frame.resumed ? (this.cursor?.seq ?? frame.seq) : frame.seq };
         this.#welcome(frame.sensors, changes);
         break;
       case 'reading':
-        this.#advance(frame.reading.seq);
-        this.#read(frame.serial, frame.reading, changes);
+        this.#read(frame.serial, frame, changes);
         break;
       case 'state': {
         const entry = this.entries.get(frame.serial);
@@ -69,20 +65,13 @@ export class Fleet {
         changes.serials.add(frame.serial);
         break;
       }
-      case 'gap':
-        // What lies before it will not be sent again, so resuming from there would only announce it twice.
-        if (frame.serial !== null && frame.beforeSeq > 0) this.#advance(frame.beforeSeq - 1);
-        break;
       case 'alert':
-        changes.alerts.push(frame.alert);
+        changes.alerts.push(frame);
         break;
-      case 'error':
+      case 'gap':
+        // A chart breaks its line where time passed without a reading, whyever that was.
         break;
     }
-  }
-
-  #advance(seq: number): void {
-    if (this.cursor && seq > this.cursor.seq) this.cursor.seq = seq;
   }
 
   /** The hello lists every sensor this viewer may see: what it does not name is gone. */

@@ -1,17 +1,20 @@
+import { connect, type Connection, type Frame, type Reading, type SensorcastError, type Status } from 'sensorcast-client';
 import { api, type Sensor } from './api';
-import { clock } from './clock.svelte';
 import { Fleet, type Changes, type Entry } from './fleet';
-import { parseFrame, readingOf, type Frame, type Reading } from './frame';
 import { Inbox } from './inbox';
+import { parseJson } from './json';
 import { notices } from './notices.svelte';
 import { session } from './session.svelte';
 import { skew } from './skew';
-import { Socket, type Phase } from './socket';
 
 /** Registry pages of 500 loaded for local search; a larger fleet is searched on the server. */
 const maxPages = 20;
 /** Away longer than this, a fresh snapshot is cheaper than the replay of everything missed. */
-const resumeMs = 60_000;
+const maxAwayMs = 60_000;
+/** Enough to find the figures fresh on coming back, without drawing power for what nobody sees. */
+const hiddenRate = 1;
+/** Before trying again what the server closed for good: it may close the next one, too. */
+const secondThoughtMs = 1_500;
 /** Cards are redrawn at most this often: faster cannot be read, and painting costs far more than applying. */
 const redrawMs = 200;
 const sparkHistory = 40;
@@ -31,7 +34,7 @@ class Signal {
 
 /** The live fleet of the signed-in person: one socket, one set of entries, redrawn per sensor. */
 class Live {
-  phase = $state.raw<Phase>({ name: 'idle' });
+  phase = $state.raw<Status>({ name: 'closed', error: null });
   /** False until the first snapshot or registry page is here: neither "empty" nor "loaded" yet. */
   loaded = $state(false);
   /** The registry is larger than what was loaded; search must ask the server. */
@@ -45,44 +48,40 @@ class Live {
   readonly #seeded = new Set<string>();
   readonly #seedQueue: string[] = [];
   #seeding = 0;
-  #lastFrameAt = 0;
   readonly #dirty = new Set<string>();
   #redrawnAt = 0;
   #redrawTimer: ReturnType<typeof setTimeout> | undefined;
   #loading = false;
 
-  readonly #socket = new Socket({
-    ticket: async () => (await api.ticket()).url + this.#since(),
-    open: (path) => new WebSocket((location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + path),
-    onMessage: (text) => this.#receive(text),
-    onPhase: (phase) => (this.phase = phase),
-    renewAuthority: () => api.refresh(),
-    onAccessChange: () => {
-      this.#fleet.cursor = null;
-      void this.reload();
-    },
-    isOnline: () => navigator.onLine,
-  });
-
-  constructor() {
-    addEventListener('online', () => this.#socket.renew());
-    addEventListener('offline', () => this.#socket.lostNetwork());
-    document.addEventListener('visibilitychange', () => {
-      if (document.visibilityState === 'visible') this.#socket.retry();
-    });
-    clock.onWake(() => this.#socket.renew());
-  }
+  #connection: Connection | undefined;
 
   start(): void {
-    this.#socket.start();
+    if (this.#connection) return;
+    const put = (frame: Frame) => this.#inbox.put(frame);
+    this.#connection = connect({
+      ticket: async () => (await api.ticket()).ticket,
+      parse: parseJson,
+      maxAway: maxAwayMs,
+      hiddenRate,
+      onHello: put,
+      onReading: (reading) => {
+        skew.frame(reading.receivedAt, Date.now());
+        put(reading);
+      },
+      onState: put,
+      onAlert: put,
+      onGap: put,
+      onStatus: (status) => this.#follow(status),
+      onError: (error) => this.#heed(error),
+    });
     void this.reload();
   }
 
   stop(): void {
-    this.#socket.stop();
+    this.#connection?.close();
+    this.#connection = undefined;
     this.#inbox.flush();
     this.#fleet.entries.clear();
-    this.#fleet.cursor = null;
     this.#signals.clear();
     this.#seeded.clear();
     this.#seedQueue.length = 0;
@@ -91,7 +90,7 @@ class Live {
   }
 
   retry(): void {
-    this.#socket.retry();
+    this.#connection?.reconnect();
   }
 
   /** All entries; a reader is redrawn when sensors appear, vanish or are renamed, not when they report. */
@@ -121,12 +120,6 @@ class Live {
     this.#fleet.enrol(sensor);
     this.#signal(sensor.serial_no).bump();
     this.#membership.bump();
-  }
-
-  /** A sensor just added is in no ticket issued before it, so the socket is opened anew. */
-  added(sensor: Sensor): void {
-    this.enrol(sensor);
-    this.#socket.renew();
   }
 
   remove(serial: string): void {
@@ -175,23 +168,31 @@ class Live {
     this.#seeding++;
     const { items } = await api.readings(serial, sparkHistory).catch(() => ({ items: [] }));
     this.#seeding--;
-    this.#fleet.seed(serial, items.map(readingOf).filter((reading) => reading !== undefined));
+    this.#fleet.seed(serial, items);
     this.#signal(serial).bump();
     void this.#seedNext();
   }
 
-  #since(): string {
-    const cursor = this.#fleet.cursor;
-    if (!cursor || cursor.epoch === '' || Date.now() - this.#lastFrameAt > resumeMs) return '';
-    return `&epoch=${encodeURIComponent(cursor.epoch)}&since=${cursor.seq}`;
+  #follow(status: Status): void {
+    this.phase = status;
+    if (status.name === 'closed' && status.error) void this.#reopen(status.error);
   }
 
-  #receive(text: string): void {
-    const frame = parseFrame(text);
-    if (!frame) return;
-    this.#lastFrameAt = Date.now();
-    if (frame.type === 'reading') skew.frame(frame.reading.receivedAt, this.#lastFrameAt);
-    this.#inbox.put(frame);
+  /** The server closed the socket for good. This page can ask whether the session goes on, and which sensors are left. */
+  async #reopen(error: SensorcastError): Promise<void> {
+    const connection = this.#connection;
+    await new Promise((done) => setTimeout(done, secondThoughtMs));
+    if (connection !== this.#connection) return;
+    if (error.code === 'authority_ended' && !(await api.refresh().catch(() => true))) return; // signed out by now
+    if (error.code === 'access_lost' || error.code === 'sensor_deleted') void this.reload();
+    else if (error.code !== 'authority_ended') return;
+    if (connection === this.#connection) connection?.reconnect();
+  }
+
+  #heed(error: SensorcastError): void {
+    if (error.code !== 'sensor_deleted' || error.serial === undefined) return;
+    this.#inbox.flush(); // its last readings must not bring it back
+    this.remove(error.serial);
   }
 
   #apply(frames: Frame[]): void {

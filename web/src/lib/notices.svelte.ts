@@ -1,4 +1,4 @@
-import type { AlertNotice } from './frame';
+import type { Alert } from 'sensorcast-client';
 
 export interface Notice {
   id: number;
@@ -19,7 +19,7 @@ class Notices {
     this.#add({ id: this.#next++, kind: 'info', text });
   }
 
-  alert(alert: AlertNotice): void {
+  alert(alert: Pick<Alert, 'serial' | 'state' | 'message'>): void {
     const text = alert.message || `${alert.serial}: alert ${alert.state}`;
     this.#add({ id: this.#next++, kind: alert.state === 'resolved' ? 'info' : 'alert', text, serial: alert.serial });
   }

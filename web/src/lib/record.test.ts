@@ -7,7 +7,7 @@ import { Skew } from './skew';
 import type { Entry } from './fleet';
 import type { Sensor } from './api';
 
-const reading = (seq: number, data: unknown) => ({ seq, time: seq * 1000, receivedAt: seq * 1000, data });
+const reading = (seq: number, data: unknown) => ({ type: 'reading' as const, serial: 'A', seq, time: seq * 1000, receivedAt: seq * 1000, data });
 
 describe('Record', () => {
   test('history and what arrived meanwhile meet without doubles', () => {

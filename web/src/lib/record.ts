@@ -1,4 +1,4 @@
-import type { Reading } from './frame';
+import type { Reading } from 'sensorcast-client';
 import { metricsOf, numeric } from './metric';
 import { Ring } from './ring';
 

@@ -1,5 +1,5 @@
+import { Backoff } from 'sensorcast-client';
 import { api, authority, type Registration, type User } from './api';
-import { Backoff } from './backoff';
 import { explain } from './problem';
 
 /** Not a secret: only says that asking for a refresh is worth a request. */

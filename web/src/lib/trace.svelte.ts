@@ -1,5 +1,5 @@
+import type { Reading } from 'sensorcast-client';
 import { api } from './api';
-import { readingOf, type Reading } from './frame';
 import { live } from './live.svelte';
 import { metricsOf, numeric } from './metric';
 import { withGaps, type Points } from './plot';
@@ -49,8 +49,7 @@ export class Trace {
   async #load(): Promise<void> {
     const early = this.#early ?? [];
     try {
-      const { items, next } = await api.readings(this.serial, pageSize);
-      const history = items.map(readingOf).filter((reading) => reading !== undefined);
+      const { items: history, next } = await api.readings(this.serial, pageSize);
       this.#cursor = next;
       this.#reached = history.at(-1)?.time ?? Infinity;
       this.#record.restart(history, early);
@@ -94,7 +93,7 @@ export class Trace {
         const { items, next } = await api.readings(this.serial, pageSize, this.#cursor);
         this.#pages++;
         this.#cursor = next;
-        this.#prepend(items.map(readingOf).filter((reading) => reading !== undefined));
+        this.#prepend(items);
         this.#redraw();
       }
     } catch {
