@@ -63,14 +63,23 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, name string) {
 		notBuilt(w)
 		return
 	}
-	if strings.HasPrefix(name, "assets/") {
+	switch {
+	case strings.HasPrefix(name, "assets/"):
 		// The name contains a hash of the content: a new build has new names.
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	} else {
+	case name == clientFile:
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		// A module is fetched with CORS wherever the page is from. It is the same for everybody and holds no secret.
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+	default:
 		w.Header().Set("Cache-Control", "no-cache")
 	}
 	a.serve(w, r)
 }
+
+// clientFile is the client of web/client, built into one module, for pages that have no bundler. Its name stays, so that it may be cached
+// for minutes only: a new server brings a new one.
+const clientFile = "client.js"
 
 // isPage reports whether a path that is no file belongs to the dashboard's own router. A dot means a missing file, to be
 // answered 404 rather than with HTML, except below sensors/ where serial numbers may contain dots. Paths of the API that

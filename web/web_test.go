@@ -19,6 +19,7 @@ func built() http.Handler {
 		"index.html":            {Data: []byte(page)},
 		"docs.html":             {Data: []byte("<!doctype html><title>API</title>")},
 		"favicon.svg":           {Data: []byte("<svg/>")},
+		"client.js":             {Data: []byte("export const connect = 1;")},
 		"assets/index-1a2b.js":  {Data: []byte(strings.Repeat("export const a = 1;\n", 200))},
 		"assets/index-1a2b.css": {Data: []byte("body{margin:0}")},
 	})
@@ -57,6 +58,7 @@ func TestHandler_ServesFilesAndPages(t *testing.T) {
 		{"/docs", "text/html; charset=utf-8", "no-cache", "API", 200},
 		{"/docs/", "text/html; charset=utf-8", "no-cache", "API", 200},
 		{"/favicon.svg", "image/svg+xml", "no-cache", "<svg/>", 200},
+		{"/client.js", "text/javascript; charset=utf-8", "public, max-age=300", "connect", 200},
 		{"/assets/index-1a2b.js", "text/javascript; charset=utf-8", "public, max-age=31536000, immutable", "export", 200},
 		{"/assets/index-1a2b.css", "text/css; charset=utf-8", "public, max-age=31536000, immutable", "margin", 200},
 		{"/assets/index-old.js", "", "", "", 404},
@@ -131,6 +133,19 @@ func TestHandler_UnchangedPageIsNotSentAgain(t *testing.T) {
 	}
 	if got := get(t, h, "/", "If-None-Match", etag).StatusCode; got != http.StatusNotModified {
 		t.Errorf("GET / with its ETag: got %d, want 304", got)
+	}
+}
+
+// Pages of other origins import the client; nothing else here is theirs to read.
+func TestHandler_OnlyTheClientIsForOtherOrigins(t *testing.T) {
+	for path, want := range map[string]string{"/client.js": "*", "/": "", "/docs": "", "/assets/index-1a2b.js": "", "/missing.js": ""} {
+		reply := get(t, built(), path, "Origin", "https://page.example")
+		if got := reply.Header.Get("Access-Control-Allow-Origin"); got != want {
+			t.Errorf("GET %s: got Access-Control-Allow-Origin %q, want %q", path, got, want)
+		}
+		if got := reply.Header.Get("Access-Control-Allow-Credentials"); got != "" {
+			t.Errorf("GET %s: got Access-Control-Allow-Credentials %q, want none", path, got)
+		}
 	}
 }
 
@@ -210,7 +225,7 @@ func TestHandler_EmbeddedBundleIsWholeOrAbsent(t *testing.T) {
 	if reply.StatusCode == http.StatusServiceUnavailable {
 		t.Skip("dashboard not built")
 	}
-	for _, path := range []string{"/", "/docs", "/favicon.svg"} {
+	for _, path := range []string{"/", "/docs", "/favicon.svg", "/client.js"} {
 		if got := get(t, h, path).StatusCode; got != http.StatusOK {
 			t.Errorf("GET %s: got %d, want 200", path, got)
 		}
