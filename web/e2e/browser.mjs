@@ -12,7 +12,8 @@ export async function launch() {
   if (!existsSync(executablePath)) {
     throw new Error(`no browser at ${executablePath}: apt-get install chromium, or set CHROMIUM to one`);
   }
-  return chromium.launch({ executablePath, args: flags });
+  // Scroll bars are shown, as people see them.
+  return chromium.launch({ executablePath, args: flags, ignoreDefaultArgs: ['--hide-scrollbars'] });
 }
 
 export const screens = {

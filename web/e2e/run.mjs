@@ -29,6 +29,7 @@ try {
   step(`server at ${server.addr.http}, MQTT at ${server.addr.mqtt}`);
   const state = await journey();
   await gallery(state);
+  await endedElsewhere();
   watchdog.check();
   console.log('e2e passed');
 } catch (failure) {
@@ -52,6 +53,7 @@ async function journey() {
   const page = await context.newPage();
   await watchdog.watch(page, 'journey');
 
+  const socket = watchSockets(page);
   await page.goto(origin());
   await page.getByRole('link', { name: 'Create one' }).click();
   await page.fill('[name=username]', 'ada');
@@ -87,6 +89,10 @@ async function journey() {
   await card.getByText('Online').waitFor();
   step('detail page and card show the published value');
 
+  await socket.says(() => hide(page, true), '{"type":"rate","max_per_second":1}');
+  await socket.says(() => hide(page, false), '{"type":"rate","max_per_second":0}');
+  step('a hidden tab asks for less, a shown one for everything');
+
   await page.evaluate(() => (window.notReloaded = true));
   watchdog.restarting = true;
   const addr = server.addr;
@@ -108,7 +114,40 @@ async function journey() {
   for (let i = 0; i < 25; i++) await publish(line, { temperature: Number((24 + Math.sin(i / 4)).toFixed(2)), humidity: 42 });
   const cookies = await context.storageState();
   await context.close();
+  const telling = socket.urls.filter((url) => url.includes('ticket'));
+  if (telling.length > 0) throw new Error(`${telling.length} of ${socket.urls.length} sockets have a ticket in their address`);
   return { cookies, serial };
+}
+
+/** Listens to the sockets of a page: their addresses, and what the page says on the newest. */
+function watchSockets(page) {
+  const urls = [];
+  const waiting = new Set();
+  page.on('websocket', (socket) => {
+    urls.push(socket.url());
+    socket.on('framesent', ({ payload }) => waiting.forEach((hear) => hear(payload)));
+  });
+  return {
+    urls,
+    async says(act, wanted) {
+      const heard = [];
+      const said = new Promise((done, fail) => {
+        const timer = setTimeout(() => fail(new Error(`the page did not say ${wanted} but ${heard.join(' ') || 'nothing'}`)), waitMs);
+        waiting.add((payload) => (heard.push(payload), payload === wanted && (clearTimeout(timer), done())));
+      });
+      await act();
+      await said;
+      waiting.clear();
+    },
+  };
+}
+
+/** What switching tabs does to a page; a browser without a screen never hides one. */
+function hide(page, hidden) {
+  return page.evaluate((state) => {
+    Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => state });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, hidden ? 'hidden' : 'visible');
 }
 
 /** Every page on both screens in both themes: nothing overflows, nothing complains, and there is a picture of each. */
@@ -144,7 +183,7 @@ async function gallery({ cookies, serial }) {
       step(`${label}: pages look as they should`);
     }
   }
-  const context = await browser.newContext({ ...screens.desk, storageState });
+  const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, storageState });
   const page = await context.newPage();
   await watchdog.watch(page, 'sign out');
   await page.goto(`${origin()}/account`);
@@ -152,8 +191,38 @@ async function gallery({ cookies, serial }) {
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
   await page.reload();
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
-  await context.close();
   step('signed out, and a reload stays signed out without asking');
+  await page.screenshot({ path: join(shots, 'signin.png') });
+  const bar = await page.evaluate(() => {
+    const { scrollHeight, clientHeight } = document.documentElement;
+    return { hidden: scrollHeight - clientHeight, overflow: getComputedStyle(document.documentElement).overflowY };
+  });
+  if (bar.hidden > 0 || bar.overflow === 'scroll') throw new Error(`the sign-in page has a scroll bar: ${JSON.stringify(bar)}`);
+  await context.close();
+  step('the sign-in page fits the screen, without a scroll bar');
+}
+
+/** The socket is closed with 4401; the page finds that the session is over. Not watched: the refused refresh is in the console. */
+async function endedElsewhere() {
+  const context = await browser.newContext(screens.desk);
+  context.setDefaultTimeout(waitMs);
+  const page = await context.newPage();
+  await page.goto(origin());
+  await page.fill('[name=login]', 'ada');
+  await page.fill('[name=password]', 'a long enough passphrase 42');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await live(page);
+  const post = (path, body, token) => fetch(`${origin()}/api/v1/auth/${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) },
+    body: JSON.stringify(body),
+  });
+  const { access_token: token } = await (await post('login', { login: 'ada', password: 'a long enough passphrase 42' })).json();
+  const reply = await post('logout-all', {}, token);
+  if (!reply.ok) throw new Error(`logout-all: ${reply.status}`);
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await context.close();
+  step('sessions ended elsewhere: the page says so by asking to sign in');
 }
 
 async function shoot(page, name) {
