@@ -67,6 +67,7 @@ go-test: $(BIN)
 FUZZTIME ?= 5s
 fuzz:
 	$(GO) test ./broker -run '^$$' -fuzz FuzzConn_AnyBytes -fuzztime $(FUZZTIME)
+	$(GO) test ./telemetry -run '^$$' -fuzz FuzzValidFilter -fuzztime $(FUZZTIME)
 	$(GO) test ./telemetry/format -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)
 
 web-test: web/dist/index.html

@@ -61,13 +61,10 @@ func (d *Directory) MayReceive(p Principal, topic string) bool {
 // when p may view it; a person's other wildcards are granted too, because MayReceive narrows them. A sensor's filter must begin with its
 // own sensors/{serial}, by equality. Ill-formed filters are refused, and $SYS to all but admins.
 func (d *Directory) MaySubscribe(p Principal, filter string) bool {
-	if p.Kind == Anonymous {
+	if p.Kind == Anonymous || !telemetry.ValidFilter(filter) {
 		return false
 	}
-	filter, ok := withoutShare(filter)
-	if !ok || !validFilter(filter) {
-		return false
-	}
+	_, filter, _ = telemetry.SplitShare(filter)
 	if strings.HasPrefix(filter, "$") {
 		return mayReadSystem(p, filter)
 	}

@@ -163,7 +163,7 @@ func (s *session) granted(topic string) (qos byte, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for filter, sub := range s.subs {
-		if filter, _ := topicOfShare(filter); matches(filter, topic) {
+		if _, filter, _ := telemetry.SplitShare(filter); matches(filter, topic) {
 			qos, ok = max(qos, sub.Qos), true
 		}
 	}

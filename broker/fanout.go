@@ -2,7 +2,6 @@ package broker
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -127,14 +126,4 @@ func (b *Broker) note(changes []state.Change) {
 	if err := b.pipe.Journal(changes, nil); err != nil {
 		b.log.Debug("session changes not kept", "err", err) // only when the server is stopping
 	}
-}
-
-// topicOfShare strips $share/{name}/ from a filter.
-func topicOfShare(filter string) (rest string, shared bool) {
-	rest, shared = strings.CutPrefix(filter, "$share/")
-	if !shared {
-		return filter, false
-	}
-	_, rest, _ = strings.Cut(rest, "/")
-	return rest, true
 }

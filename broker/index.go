@@ -33,7 +33,7 @@ func (x index) remove(id, filter string) {
 
 // plusParent returns what "a/+/#" matches beyond what mochi finds: "a/+". Shared ones have no such entry.
 func plusParent(filter string) (string, bool) {
-	if strings.HasPrefix(filter, "$share/") || !strings.HasSuffix(filter, "+/#") {
+	if isShared(filter) || !strings.HasSuffix(filter, "+/#") {
 		return "", false
 	}
 	return strings.TrimSuffix(filter, "/#"), true

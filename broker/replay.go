@@ -19,7 +19,7 @@ const (
 func (c *conn) replay(granted []grant) error {
 	var all []*state.Message
 	for _, g := range granted {
-		if strings.HasPrefix(g.Filter, "$share/") || g.RetainHandling == 2 || g.RetainHandling == 1 && g.existed {
+		if isShared(g.Filter) || g.RetainHandling == 2 || g.RetainHandling == 1 && g.existed {
 			continue
 		}
 		for _, m := range c.broker.retainedFor(g.Filter) {

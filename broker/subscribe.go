@@ -8,6 +8,7 @@ import (
 
 	"sensorcast/auth"
 	state "sensorcast/session"
+	"sensorcast/telemetry"
 )
 
 const maxFiltersPerPacket = 100
@@ -97,10 +98,15 @@ func readOptions(sub *packets.Subscription, o byte, v5 bool) error {
 		return packets.ErrMalformedPacket // [MQTT-3.8.3-5]
 	case sub.Qos > 2, sub.RetainHandling > 2:
 		return packets.ErrProtocolViolationQosOutOfRange
-	case sub.NoLocal && strings.HasPrefix(sub.Filter, "$share/"):
+	case sub.NoLocal && isShared(sub.Filter):
 		return packets.ErrProtocolViolationInvalidSharedNoLocal // [MQTT-3.8.3-4]
 	}
 	return nil
+}
+
+func isShared(filter string) bool {
+	_, _, shared := telemetry.SplitShare(filter)
+	return shared
 }
 
 func optionsOf(sub packets.Subscription) byte {
@@ -122,7 +128,7 @@ func storedSubscription(sub packets.Subscription) state.Subscription {
 func (c *conn) judge(filter string) packets.Code {
 	b := c.broker
 	switch {
-	case !shallow(filter) || !validFilter(filter):
+	case !shallow(filter) || !telemetry.ValidFilter(filter):
 		return packets.ErrTopicFilterInvalid
 	case !c.session.roomFor(filter, b.cfg.MaxFilters):
 		return packets.ErrQuotaExceeded
@@ -204,28 +210,6 @@ func (s *session) drop(b *Broker, filter string) (existed bool, changes []state.
 		return true, nil
 	}
 	return true, []state.Change{state.Unsubscribe{ID: s.id, Filter: filter}}
-}
-
-// validFilter checks [MQTT-4.7.1-1], [MQTT-4.7.1-2] and [MQTT-4.8.2-1].
-func validFilter(f string) bool {
-	if rest, shared := strings.CutPrefix(f, "$share/"); shared {
-		group, filter, ok := strings.Cut(rest, "/")
-		if !ok || group == "" || strings.ContainsAny(group, "+#") {
-			return false
-		}
-		f = filter
-	}
-	if f == "" {
-		return false
-	}
-	for more := true; more; {
-		var level string
-		level, f, more = strings.Cut(f, "/")
-		if len(level) > 1 && strings.ContainsAny(level, "+#") || level == "#" && more {
-			return false
-		}
-	}
-	return true
 }
 
 // explain lets a sensor's owner know what was refused and why.
