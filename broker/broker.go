@@ -59,6 +59,7 @@ type Config struct {
 	// PeerSerial names the sensor whose verified client certificate a connection has; nil: none ever has.
 	PeerSerial    func(net.Conn) (serial string, ok bool)
 	PublishRate   int           // messages a second one connection may publish, over it it is read no faster; 0: any
+	PublishBytes  int           // the same in bytes of PUBLISH packets, but for their fixed headers
 	SessionExpiry time.Duration // sessions of absent clients are kept at most this long; default 7 days
 }
 

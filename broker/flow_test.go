@@ -263,6 +263,52 @@ func TestPublishRate_IsHeldByNotReading(t *testing.T) {
 	}, slow)
 }
 
+// Bytes have a rate of their own, which a few large messages reach.
+func TestPublishBytes_AreHeldByNotReading(t *testing.T) {
+	const rate, size, all = 10_000, 5_000, 12
+	slow := func(_ *house, cfg *Config) { cfg.PublishBytes = rate }
+	inBubble(t, autoIntake, func(t *testing.T, h *house) {
+		p := h.pipeLogin(t, "A", func(pk *packets.Packet) { pk.Connect.Keepalive = 1 }) // a client held back is not silent
+		begin := time.Now()
+		go func() {
+			for id := uint16(1); id <= all; id++ {
+				p.c.Write(encode(publish("sensors/A/telemetry", strings.Repeat("x", size), 1, id)))
+			}
+		}()
+		for id := uint16(1); id <= all; id++ {
+			p.want(packets.Puback)
+		}
+		if took := time.Since(begin); took < 4*time.Second || took > 7*time.Second {
+			t.Errorf("%d bytes at %d a second took %v, want about 5 s after a burst of one second's", all*size, rate, took)
+		}
+		p.wantAlive()
+		if got := h.Stats(); got.PacedBytes == 0 || got.Paced != 0 {
+			t.Errorf("got %d pauses for bytes and %d for messages counted, want some and none", got.PacedBytes, got.Paced)
+		}
+	}, slow)
+}
+
+// A bucket that was idle holds a second's worth and no more.
+func TestBucket_SavesNoMoreThanASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bucket
+		for _, step := range []struct {
+			wait  time.Duration
+			spent int
+			want  time.Duration
+		}{{0, 100, 0}, {0, 50, 500 * time.Millisecond}, {500 * time.Millisecond, 1, 10 * time.Millisecond}, {time.Hour, 200, time.Second}, {time.Second, 0, 0}, {0, 100, time.Second}} {
+			time.Sleep(step.wait)
+			b.spent = step.spent
+			if got := b.owed(100); (got - step.want).Abs() > time.Microsecond {
+				t.Errorf("%d tokens after %v: got %v owed, want %v", step.spent, step.wait, got, step.want)
+			}
+		}
+		if b.spent = 1 << 40; b.owed(0) != 0 || b.spent != 0 {
+			t.Error("without a rate something is owed or kept")
+		}
+	})
+}
+
 // A lasting session whose client takes none of what comes acknowledges nothing either; what left its queue is told the journal all the
 // same, and does not pile up.
 func TestQueue_WhatIsNotTakenDoesNotPileUp(t *testing.T) {

@@ -224,8 +224,15 @@ func (c *conn) pause() {
 		c.broker.counters.readPauses.Add(1)
 		c.await(0, func() bool { return c.uncommittedLocked() <= maxUncommitted/2 || c.closing.Load() })
 	}
-	if wait := c.pace.owed(c.broker.cfg.PublishRate); wait > 0 {
-		c.broker.counters.paced.Add(1)
+	cfg, counters := &c.broker.cfg, &c.broker.counters
+	messages, bytes := c.pace.messages.owed(cfg.PublishRate), c.pace.bytes.owed(cfg.PublishBytes)
+	if messages > 0 {
+		counters.paced.Add(1)
+	}
+	if bytes > 0 {
+		counters.pacedBytes.Add(1)
+	}
+	if wait := max(messages, bytes); wait > 0 {
 		c.await(wait, func() bool { return c.closing.Load() })
 	}
 }

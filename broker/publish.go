@@ -46,7 +46,7 @@ func (c *conn) publish(p packet) error {
 	if err != nil {
 		return err
 	}
-	c.pace.spent++
+	c.pace.spend(len(p.body))
 	if m.qos > 0 {
 		switch fresh, err := c.admit(m); {
 		case err != nil:

@@ -9,7 +9,7 @@ type counters struct {
 	slow, stalled, unstored, unavailable        atomic.Int64
 	malformed, refusedPublishes, refusedFilters atomic.Int64
 	retainRefused, dropped, relayDropped        atomic.Int64
-	revoked, readPauses, paced                  atomic.Int64
+	revoked, readPauses, paced, pacedBytes      atomic.Int64
 	received, sent, receivedBytes, sentBytes    atomic.Int64 // packets and bytes
 }
 
@@ -30,7 +30,8 @@ type Stats struct {
 	Unstored    int64 // connections closed because the store failed under an unacknowledged message
 	Unavailable int64 // connections closed because ingest took nothing
 	ReadPauses  int64 // times a connection was not read because too much of it was uncommitted
-	Paced       int64 // times a connection was not read because it had published too fast
+	Paced       int64 // times a connection was not read because it had published too many messages for its rate
+	PacedBytes  int64 // the same of bytes
 
 	Malformed        int64 // publishes acknowledged but not taken
 	RefusedPublishes int64 // publishes outside the client's own topics
@@ -62,6 +63,7 @@ func (b *Broker) Stats() Stats {
 		RetainRefused: c.retainRefused.Load(), Dropped: c.dropped.Load(), RelayDropped: c.relayDropped.Load(),
 		Pending: b.pending.count(), Subscriptions: b.sessions.subscriptions.Load(),
 		Paced:         c.paced.Load(),
+		PacedBytes:    c.pacedBytes.Load(),
 		BytesReceived: c.receivedBytes.Load(), BytesSent: c.sentBytes.Load(),
 		PacketsReceived: c.received.Load(), PacketsSent: c.sent.Load(),
 	}

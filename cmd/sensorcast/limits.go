@@ -22,6 +22,7 @@ type limits struct {
 	MQTTQueueBytes     int           `name:"mqtt-queue-bytes" default:"4194304" placeholder:"BYTES" help:"Payloads of the messages waiting in one session."`
 	MQTTRetainedBytes  int           `name:"mqtt-retained-bytes" default:"67108864" placeholder:"BYTES" help:"Payloads of all retained messages."`
 	MQTTPublishRate    int           `name:"mqtt-publish-rate" default:"0" help:"Messages a second one connection may publish; over it it is read no faster. 0: no limit."`
+	MQTTPublishBytes   int           `name:"mqtt-publish-bytes" default:"0" placeholder:"BYTES" help:"Bytes a second one connection may publish; over it it is read no faster. 0: no limit."`
 }
 
 // maxMQTTQueue is below the number of MQTT packet ids.
@@ -50,6 +51,8 @@ func (l *limits) check() error {
 		return fmt.Errorf("--mqtt-queue must be at most %d", maxMQTTQueue)
 	case l.MQTTPublishRate < 0:
 		return errors.New("--mqtt-publish-rate must not be negative; 0 means no limit")
+	case l.MQTTPublishBytes < 0:
+		return errors.New("--mqtt-publish-bytes must not be negative; 0 means no limit")
 	case l.MQTTSessionExpiry < time.Second:
 		return errors.New("--mqtt-session-expiry must be at least 1s")
 	}
@@ -72,5 +75,6 @@ func (s *settings) broker() broker.Config {
 		MaxQueuedBytes:       s.MQTTQueueBytes,
 		MaxRetainedBytes:     s.MQTTRetainedBytes,
 		PublishRate:          s.MQTTPublishRate,
+		PublishBytes:         s.MQTTPublishBytes,
 	}
 }

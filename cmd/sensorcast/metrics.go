@@ -120,6 +120,9 @@ func (c *collector) broker(e emitter) {
 		e.count("mqtt_disconnected_total", "MQTT connections the server ended.", n, "reason", reason)
 	}
 	e.count("mqtt_read_pauses_total", "Times a connection was not read because too much of it was uncommitted.", s.ReadPauses)
+	for budget, n := range map[string]int64{"messages": s.Paced, "bytes": s.PacedBytes} {
+		e.count("mqtt_paced_total", "Times a connection was not read because it had published more than its rate.", n, "budget", budget)
+	}
 	e.count("mqtt_publishes_refused_total", "Publishes outside the client's own topics.", s.RefusedPublishes)
 	e.count("mqtt_subscriptions_refused_total", "Subscriptions not granted.", s.RefusedFilters)
 	e.count("mqtt_retain_refused_total", "Publishes relayed but not retained for lack of room.", s.RetainRefused)
