@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"web":              {},
 	"cmd/sensorcast":   {"telemetry", "auth", "ingest", "command", "wire", "store", "broker", "bridge", "api", "simulator", "edge", "web"},
 	"bench":            {"simulator"},
+	"drive":            {}, // tests only
 }
 
 // home is the one package that may import each third-party module. The bench is a guest everywhere: it measures others.

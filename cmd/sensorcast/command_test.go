@@ -4,19 +4,31 @@ import (
 	"context"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
 
+// asProgram makes the test binary behave as the sensorcast command.
+const asProgram = "RUN_AS_SENSORCAST"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		os.Unsetenv(asProgram)
+		os.Exit(run(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
 // execute runs the command to its end and returns what it printed and whether it failed.
 func execute(t *testing.T, env []string, args ...string) (string, bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	cmd := program(ctx, args...)
-	cmd.Env = append(cmd.Env, env...)
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
 		t.Fatalf("sensorcast %v did not end\n%s", args, out)
@@ -115,33 +127,6 @@ func lastLine(text string) string {
 	return lines[len(lines)-1]
 }
 
-func TestCommand_SecondServerOnADirectoryIsRefused(t *testing.T) {
-	dir := t.TempDir()
-	serve(t, dir)
-	out, failed := execute(t, nil, "serve", "--data-dir", dir, "--http-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
-	if !failed || !strings.Contains(lastLine(out), dir) {
-		t.Errorf("second server: failed %v, said %q; want a refusal that names %s", failed, lastLine(out), dir)
-	}
-}
-
-func TestCommand_LostKeysAreRefusedAgainAndAgain(t *testing.T) {
-	dir := t.TempDir()
-	s := serve(t, dir)
-	s.register("ann").sensor("SN1")
-	if err := s.terminate(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(dir, "keys.json")); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 { // a supervisor tries again
-		out, failed := execute(t, nil, "serve", "--data-dir", dir, "--http-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--admin-listen", "")
-		if !failed || !strings.Contains(lastLine(out), "keys.json is missing") {
-			t.Fatalf("without keys: failed %v, said %q; want a refusal that names keys.json", failed, lastLine(out))
-		}
-	}
-}
-
 func TestCommand_FlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sensorcast.yaml")
 	if err := os.WriteFile(file, []byte("ticket_ttl: 1s\nsilence_after: 1m\nretain: 1h\nallowed_origins: [https://a.example, https://b.example]\n"), 0o600); err != nil {
@@ -169,14 +154,6 @@ func TestCommand_ExampleConfigurationHoldsEveryDefault(t *testing.T) {
 	}
 	if !strings.HasSuffix(string(example), out) {
 		t.Errorf("configs/sensorcast.yaml does not end in what `sensorcast config print` says; want\n%s", out)
-	}
-}
-
-func TestCommand_UnknownEnvironmentIsAWarning(t *testing.T) {
-	t.Setenv("SENSORCAST_PORT", "tcp://10.0.0.1:80")
-	s := serve(t, t.TempDir())
-	if !strings.Contains(s.log.String(), "SENSORCAST_PORT") {
-		t.Errorf("no warning names SENSORCAST_PORT:\n%s", s.log)
 	}
 }
 
