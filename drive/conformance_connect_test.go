@@ -8,7 +8,7 @@ import (
 func TestConformance_Connect(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, t.TempDir())
-	who, topic := s.device()
+	who, topic := s.newSensor()
 	inBoth(t, func(t *testing.T, v5 bool) {
 		t.Run("anything before CONNECT closes [MQTT-3.1.0-1]", func(t *testing.T) {
 			for name, first := range map[string]func(*peer) []byte{
@@ -19,23 +19,23 @@ func TestConformance_Connect(t *testing.T) {
 			} {
 				p := s.dial(t, v5)
 				p.write(first(p))
-				if got, err := p.next(interopPatience); err == nil {
+				if got, err := p.next(patience); err == nil {
 					t.Errorf("%s: got %s, want the end", name, got)
 				}
 			}
 		})
 		t.Run("what follows CONNECT unasked is served after CONNACK [MQTT-3.2.0-1]", func(t *testing.T) {
 			p := s.dial(t, v5)
-			p.write(hello{role: who, id: "hasty"}.encode(p), p.publication(topic, "1", 1, 9, 0), frame(pPingreq<<4))
+			p.write(login{role: who, id: "hasty", version: p.version}.packet(), p.publication(topic, "1", 1, 9, 0), frame(pPingreq<<4))
 			p.want(pConnack)
 			p.completed(1, 9)
 			p.want(pPingresp)
 		})
 		t.Run("what follows a refused CONNECT is not [MQTT-3.1.4-6]", func(t *testing.T) {
-			viewer := s.login(t, v5, hello{role: s.viewer(), id: "sees"})
+			viewer := s.login(t, v5, login{role: s.viewer(), id: "sees"})
 			viewer.subscribe(nil, subscription{topic, 0})
 			p := s.dial(t, v5)
-			p.write(hello{role: role{who.name, "wrong"}, id: "thief"}.encode(p), p.publication(topic, "stolen", 1, 9, 0))
+			p.write(login{role: role{who.name, "wrong"}, id: "thief", version: p.version}.packet(), p.publication(topic, "stolen", 1, 9, 0))
 			if ack := p.want(pConnack); ack.code == 0 || ack.present {
 				t.Errorf("got CONNACK %#x, present %v; want a refusal without a session [MQTT-3.2.2-6]", ack.code, ack.present)
 			}
@@ -43,42 +43,42 @@ func TestConformance_Connect(t *testing.T) {
 			viewer.wantQuiet()
 		})
 		t.Run("a second client with the id takes over [MQTT-3.1.4-3]", func(t *testing.T) {
-			first := s.login(t, v5, hello{role: who, id: "same"})
-			s.login(t, v5, hello{role: who, id: "same"}).wantQuiet()
+			first := s.login(t, v5, login{role: who, id: "same"})
+			s.login(t, v5, login{role: who, id: "same"}).wantQuiet()
 			first.wantEnd(0x8e)
 		})
 		t.Run("client ids of 1 to 23 letters and digits are taken [MQTT-3.1.3-5]", func(t *testing.T) {
 			for _, id := range []string{"0", "abcdefghijklmnopqrstuvw", "ABCDEFGHIJKLMNOPQRSTUVW", "0123456789", "größe/№ 1"} {
-				s.login(t, v5, hello{role: who, id: id}).wantQuiet()
+				s.login(t, v5, login{role: who, id: id}).wantQuiet()
 			}
 		})
 	})
 	t.Run("an empty client id needs a clean session in 3.1.1 [MQTT-3.1.3-8]", func(t *testing.T) {
 		p := s.dial(t, false)
-		p.write(hello{role: who, keep: true}.encode(p))
+		p.write(login{role: who, keep: true, version: 4}.packet())
 		if ack := p.want(pConnack); ack.code != 2 {
 			t.Errorf("got CONNACK %#x, want 0x02 [MQTT-3.1.3-9]", ack.code)
 		}
 		p.wantEnd(0)
-		s.login(t, false, hello{role: who}).wantQuiet()
+		s.login(t, false, login{role: who}).wantQuiet()
 	})
 	t.Run("v5 is told the id it was given, each time another [MQTT-3.1.3-7]", func(t *testing.T) {
 		ids := map[string]bool{}
 		for _, keep := range []bool{false, true, false} {
 			p := s.dial(t, true)
-			ids[string(p.connect(hello{role: who, keep: keep}).value(propAssignedID))] = true
+			ids[string(p.connect(login{role: who, keep: keep}).value(propAssignedID))] = true
 		}
 		if len(ids) != 3 || ids[""] {
 			t.Errorf("got ids %v, want three", ids)
 		}
 		p := s.dial(t, true)
-		if ack := p.connect(hello{role: who, id: "own"}); ack.value(propAssignedID) != nil {
+		if ack := p.connect(login{role: who, id: "own"}); ack.value(propAssignedID) != nil {
 			t.Error("a client with an id was told another")
 		}
 	})
 	t.Run("v5 is refused nothing it was not told of [MQTT-3.2.2-9]", func(t *testing.T) {
 		p := s.dial(t, true)
-		ack := p.connect(hello{role: who, id: "limits"})
+		ack := p.connect(login{role: who, id: "limits"})
 		for _, id := range []byte{propMaximumQoS, propRetain, propWildcard, propIdentifiers, propShared} {
 			if v, told := ack.number(id); told && v == 0 {
 				t.Errorf("property %#x: got 0, want the feature", id)
@@ -93,7 +93,7 @@ func TestConformance_Connect(t *testing.T) {
 	})
 	t.Run("a packet of exactly the maximum is taken, one well above is not", func(t *testing.T) {
 		p := s.dial(t, true)
-		most, told := p.connect(hello{role: who, id: "large"}).number(propMaximumPacket)
+		most, told := p.connect(login{role: who, id: "large"}).number(propMaximumPacket)
 		if !told {
 			t.Fatal("no maximum was told")
 		}
@@ -111,7 +111,7 @@ func TestConformance_Connect(t *testing.T) {
 	})
 	t.Run("a session is present only for who asks for it [MQTT-3.2.2-2]", func(t *testing.T) {
 		inBoth(t, func(t *testing.T, v5 bool) {
-			h := hello{role: who, id: "present", keep: true}
+			h := login{role: who, id: "present", keep: true}
 			if v5 {
 				h.props = prop(propSessionExpiry, u32(600))
 			}
@@ -133,9 +133,9 @@ func TestConformance_Connect(t *testing.T) {
 	})
 	t.Run("DISCONNECT closes and what follows it is not served [MQTT-3.14.4-2]", func(t *testing.T) {
 		inBoth(t, func(t *testing.T, v5 bool) {
-			p := s.login(t, v5, hello{role: who, id: "leaves"})
+			p := s.login(t, v5, login{role: who, id: "leaves"})
 			p.write(frame(pDisconnect<<4), frame(pPingreq<<4))
-			if got, err := p.next(interopPatience); err == nil {
+			if got, err := p.next(patience); err == nil {
 				t.Errorf("got %s, want the end", got)
 			}
 		})

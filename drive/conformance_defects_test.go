@@ -12,12 +12,12 @@ import (
 func TestConformance_KeepAliveShorterThanTheConnectTimeout(t *testing.T) { // [MQTT-3.1.2-22]
 	t.Parallel()
 	s := newStage(t, t.TempDir())
-	who, _ := s.device()
+	who, _ := s.newSensor()
 	inBoth(t, func(t *testing.T, v5 bool) {
 		t.Parallel()
 		start := time.Now()
-		silent := s.login(t, v5, hello{role: who, id: "silent" + t.Name(), keepAlive: 1})
-		pinging := s.login(t, v5, hello{role: who, id: "pinging" + t.Name(), keepAlive: 1})
+		silent := s.login(t, v5, login{role: who, id: "silent" + t.Name(), keepAlive: 1})
+		pinging := s.login(t, v5, login{role: who, id: "pinging" + t.Name(), keepAlive: 1})
 		for range 5 {
 			time.Sleep(600 * time.Millisecond) // as a client does
 			pinging.wantQuiet()
@@ -33,8 +33,8 @@ func TestConformance_KeepAliveShorterThanTheConnectTimeout(t *testing.T) { // [M
 func TestConformance_SessionEndsWithItsExpiry(t *testing.T) { // MQTT 5.0 §3.1.2.11.2, §4.1
 	t.Parallel()
 	s := newStage(t, t.TempDir())
-	h := hello{role: s.viewer(), id: "brief", keep: true, props: prop(propSessionExpiry, u32(1))}
-	s.login(t, true, h).c.Close()
+	h := login{role: s.viewer(), id: "brief", keep: true, props: prop(propSessionExpiry, u32(1))}
+	s.login(t, true, h).Close()
 	time.Sleep(1500 * time.Millisecond) // the expiry itself, of a process of its own
 	if s.dial(t, true).connect(h).present {
 		t.Error("a session of 1 s is present after 1.5 s")
@@ -45,11 +45,11 @@ func TestConformance_SessionEndsWithItsExpiry(t *testing.T) { // MQTT 5.0 §3.1.
 func TestConformance_PacketOfExactlyTheClientsMaximumIsDelivered(t *testing.T) { // [MQTT-3.1.2-24], [MQTT-3.1.2-25]
 	t.Parallel()
 	s := newStage(t, t.TempDir())
-	who, topic := s.device()
-	sensor := s.login(t, true, hello{role: who, id: "sensor"})
+	who, topic := s.newSensor()
+	sensor := s.login(t, true, login{role: who, id: "sensor"})
 	const most = 100
 	for qos := range 3 {
-		p := s.login(t, true, hello{role: s.viewer(), id: "small", props: prop(propMaximumPacket, u32(most))})
+		p := s.login(t, true, login{role: s.viewer(), id: "small", props: prop(propMaximumPacket, u32(most))})
 		p.subscribe(nil, subscription{topic, byte(qos)})
 		fits := "1" + strings.Repeat(" ", most-len(p.publication(topic, "1", qos, 1, 0)))
 		sensor.publish(topic, fits+" ", qos, 5, 0) // one byte too many: left out
@@ -65,7 +65,7 @@ func TestConformance_PacketOfExactlyTheClientsMaximumIsDelivered(t *testing.T) {
 func TestConformance_ReasonsRespectTheClientsMaximumPacketSize(t *testing.T) { // [MQTT-3.4.2-2], [MQTT-3.14.2-3]
 	t.Parallel()
 	s := newStage(t, t.TempDir())
-	who, topic := s.device()
+	who, topic := s.newSensor()
 	for name, provoke := range map[string]func(p *peer){
 		"PUBACK":     func(p *peer) { p.write(p.publication(topic, "{", 1, 5, 0)) },
 		"PUBREC":     func(p *peer) { p.write(p.publication(topic, "{", 2, 5, 0)) },
@@ -73,9 +73,9 @@ func TestConformance_ReasonsRespectTheClientsMaximumPacketSize(t *testing.T) { /
 	} {
 		const most = 20
 		p := s.dial(t, true)
-		p.connect(hello{role: who, id: "tiny", props: prop(propMaximumPacket, u32(most))})
+		p.connect(login{role: who, id: "tiny", props: prop(propMaximumPacket, u32(most))})
 		provoke(p)
-		m, err := p.next(interopPatience)
+		m, err := p.next(patience)
 		if err != nil {
 			t.Fatal(err)
 		}

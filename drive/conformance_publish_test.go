@@ -13,9 +13,9 @@ func TestConformance_Publish(t *testing.T) {
 	s := newStage(t, t.TempDir())
 	// pair is a sensor and a viewer of its telemetry at QoS 2.
 	pair := func(t *testing.T, v5 bool) (sensor, viewer *peer, topic string) {
-		who, topic := s.device()
-		sensor = s.login(t, v5, hello{role: who, id: "sensor"})
-		viewer = s.login(t, v5, hello{role: s.viewer(), id: t.Name()})
+		who, topic := s.newSensor()
+		sensor = s.login(t, v5, login{role: who, id: "sensor"})
+		viewer = s.login(t, v5, login{role: s.viewer(), id: t.Name()})
 		viewer.subscribe(nil, subscription{topic + "/#", 2})
 		return sensor, viewer, topic
 	}
@@ -49,7 +49,7 @@ func TestConformance_Publish(t *testing.T) {
 			viewer.receive()
 			viewer.wantQuiet()
 			for i := range 2 { // PUBREL is answered however often [MQTT-4.3.3-11]
-				sensor.write(frame(pPubrel<<4|2, u16(5)))
+				sensor.write(acknowledgement(pPubrel, 5))
 				if comp := sensor.want(pPubcomp); comp.id != 5 || v5 && (comp.code == 0x92) != (i == 1) {
 					t.Errorf("PUBREL %d: got %s", i, comp)
 				}
@@ -116,7 +116,7 @@ func TestConformance_Publish(t *testing.T) {
 				if m := viewer.receive(); m.payload != step.payload || m.retain() || m.qos() != step.qos {
 					t.Errorf("step %d, live: got %s, want %q at QoS %d without RETAIN", i, m, step.payload, step.qos)
 				}
-				newcomer := s.login(t, v5, hello{role: s.viewer(), id: "new" + t.Name()})
+				newcomer := s.login(t, v5, login{role: s.viewer(), id: "new" + t.Name()})
 				newcomer.subscribe(nil, subscription{topic + "/kept", 2})
 				if step.want != "" {
 					if m := newcomer.receive(); m.payload != step.want || !m.retain() || m.dup() {
@@ -134,12 +134,12 @@ func TestConformance_Publish(t *testing.T) {
 	})
 	t.Run("properties pass unaltered and in order [MQTT-3.3.2-18]", func(t *testing.T) {
 		sensor, viewer, topic := pair(t, true)
-		old := s.login(t, false, hello{role: s.viewer(), id: "old"})
+		old := s.login(t, false, login{role: s.viewer(), id: "old"})
 		old.subscribe(nil, subscription{topic, 2})
 		user := func(k, v string) []byte { return prop(propUser, join(text(k), text(v))) }
 		sensor.publish(topic, `"text"`, 1, 5, retained, user("b", "1"), prop(propPayloadFormat, []byte{1}), user("a", "2"), prop(propContentType, text("application/json")),
 			prop(propResponseTopic, text("any/topic")), prop(propCorrelation, text("\x00\xff")), user("b", "1"), prop(propAlias, u16(1)), prop(propMessageExpiry, u32(100)))
-		newcomer := s.login(t, true, hello{role: s.viewer(), id: "newcomer"})
+		newcomer := s.login(t, true, login{role: s.viewer(), id: "newcomer"})
 		newcomer.subscribe(nil, subscription{topic, 1})
 		for _, m := range []packet{viewer.receive(), newcomer.receive()} {
 			for id, want := range map[byte]string{propPayloadFormat: "\x01", propContentType: "application/json", propResponseTopic: "any/topic", propCorrelation: "\x00\xff"} {
@@ -179,7 +179,7 @@ func TestConformance_Publish(t *testing.T) {
 		}
 		s.ann.call("POST", "/api/v1/sensors/"+who.name+"/secret", map[string]any{"grace_seconds": 60}, 200, &secret)
 		who.password = secret.SecretKey
-		next := s.login(t, true, hello{role: who, id: "sensor", keep: true})
+		next := s.login(t, true, login{role: who, id: "sensor", keep: true})
 		next.write(next.publication("", "3", 1, 5, 0, prop(propAlias, u16(3))))
 		next.wantEnd(0x82)
 		viewer.wantQuiet()
@@ -194,9 +194,9 @@ func TestConformance_Publish(t *testing.T) {
 		}
 	})
 	t.Run("who wants no reasons is told none [MQTT-3.1.2-29]", func(t *testing.T) {
-		who, topic := s.device()
+		who, topic := s.newSensor()
 		for wanted, props := range map[bool][]byte{true: nil, false: prop(propRequestProblem, []byte{0})} {
-			p := s.login(t, true, hello{role: who, id: "curious", props: props})
+			p := s.login(t, true, login{role: who, id: "curious", props: props})
 			p.write(p.publication(topic, "{", 1, 5, 0))
 			ack := p.want(pPuback)
 			if ack.code != 0x99 || (ack.value(propReason) != nil) != wanted {

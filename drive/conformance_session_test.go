@@ -11,8 +11,8 @@ func TestConformance_Session(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	s := newStage(t, data)
-	lasting := func(v5 bool, who role, id string) hello {
-		h := hello{role: who, id: id, keep: true}
+	lasting := func(v5 bool, who role, id string) login {
+		h := login{role: who, id: id, keep: true}
 		if v5 {
 			h.props = prop(propSessionExpiry, u32(600))
 		}
@@ -21,14 +21,14 @@ func TestConformance_Session(t *testing.T) {
 	// begun is a session in the middle of everything, as it is left behind.
 	type begun struct {
 		v5                  bool
-		sensor, viewer      hello
+		sensor, viewer      login
 		topic               string
 		unacked, received   packet
 		sensorID, sensorOld int
 	}
 	var all []begun
 	for _, v5 := range []bool{false, true} {
-		who, topic := s.device()
+		who, topic := s.newSensor()
 		b := begun{v5: v5, topic: topic, sensor: lasting(v5, who, "sensor"), viewer: lasting(v5, s.viewer(), fmt.Sprint("viewer", v5)), sensorID: 9, sensorOld: 8}
 		viewer := s.login(t, v5, b.viewer)
 		var id []byte
@@ -39,21 +39,21 @@ func TestConformance_Session(t *testing.T) {
 		sensor := s.login(t, v5, b.sensor)
 		sensor.publish(topic, "1", 2, 1, 0)
 		b.received = viewer.want(pPublish)
-		viewer.write(frame(pPubrec<<4, u16(b.received.id)))
+		viewer.write(acknowledgement(pPubrec, b.received.id))
 		viewer.want(pPubrel) // and PUBCOMP never comes
 		sensor.publish(topic+"/x", "2", 1, 1, 0)
 		b.unacked = viewer.want(pPublish) // and PUBACK neither
-		viewer.c.Close()
+		viewer.Close()
 		for i := range 5 {
 			sensor.publish(topic+"/x", fmt.Sprint("away ", i), 1, 1, 0)
 		}
 		sensor.write(sensor.publication(topic, "3", 2, b.sensorOld, 0))
 		sensor.want(pPubrec)
-		sensor.write(frame(pPubrel<<4|2, u16(b.sensorOld)))
+		sensor.write(acknowledgement(pPubrel, b.sensorOld))
 		sensor.want(pPubcomp)
 		sensor.write(sensor.publication(topic, "4", 2, b.sensorID, 0))
 		sensor.want(pPubrec) // and PUBREL is still to come
-		sensor.c.Close()
+		sensor.Close()
 		all = append(all, b)
 	}
 	s.kill()
@@ -68,7 +68,7 @@ func TestConformance_Session(t *testing.T) {
 			if rel := viewer.want(pPubrel); rel.id != b.received.id {
 				t.Errorf("got %s, want PUBREL of %d", rel, b.received.id)
 			}
-			viewer.write(frame(pPubcomp<<4, u16(b.received.id)))
+			viewer.write(acknowledgement(pPubcomp, b.received.id))
 			m := viewer.receive()
 			if m.id != b.unacked.id || !m.dup() || m.payload != "2" || m.topic != b.unacked.topic {
 				t.Errorf("got %s, want the unacknowledged %s again with DUP", m, b.unacked)
@@ -109,15 +109,15 @@ func TestConformance_Will(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, t.TempDir())
 	inBoth(t, func(t *testing.T, v5 bool) {
-		who, topic := s.device()
+		who, topic := s.newSensor()
 		lwt := strings.TrimSuffix(topic, "telemetry") + "lwt"
-		viewer := s.login(t, v5, hello{role: s.viewer(), id: t.Name()})
+		viewer := s.login(t, v5, login{role: s.viewer(), id: t.Name()})
 		viewer.subscribe(nil, subscription{lwt, 2})
 		leave := func(w willOf, end func(*peer)) {
 			w.topic = lwt
-			end(s.login(t, v5, hello{role: who, id: "mortal", will: &w}))
+			end(s.login(t, v5, login{role: who, id: "mortal", will: &w}))
 		}
-		cut := func(p *peer) { p.c.Close() }
+		cut := func(p *peer) { p.Close() }
 		for qos := range byte(3) {
 			leave(willOf{payload: fmt.Sprint(qos), qos: qos}, cut)
 			if m := viewer.receive(); m.payload != fmt.Sprint(qos) || m.qos() != int(qos) || m.retain() {
@@ -130,13 +130,13 @@ func TestConformance_Will(t *testing.T) {
 		if m := viewer.receive(); m.payload != "fault" {
 			t.Errorf("got %s, want the will of one who broke the protocol", m)
 		}
-		leave(willOf{payload: "old"}, func(p *peer) { s.login(t, v5, hello{role: who, id: "mortal"}); p.wantEnd(0x8e) })
+		leave(willOf{payload: "old"}, func(p *peer) { s.login(t, v5, login{role: who, id: "mortal"}); p.wantEnd(0x8e) })
 		if m := viewer.receive(); m.payload != "old" {
 			t.Errorf("got %s, want the will of one taken over", m)
 		}
 		leave(willOf{payload: "kept", qos: 1, retain: true}, cut)
 		viewer.receive()
-		newcomer := s.login(t, v5, hello{role: s.viewer(), id: "newcomer" + t.Name()})
+		newcomer := s.login(t, v5, login{role: s.viewer(), id: "newcomer" + t.Name()})
 		newcomer.subscribe(nil, subscription{lwt, 2})
 		if m := newcomer.receive(); m.payload != "kept" || !m.retain() || m.qos() != 1 {
 			t.Errorf("got %s, want the retained will [MQTT-3.1.2-17]", m)

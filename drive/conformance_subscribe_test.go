@@ -22,9 +22,9 @@ func TestConformance_Subscribe(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, t.TempDir())
 	inBoth(t, func(t *testing.T, v5 bool) {
-		who, topic := s.device()
-		sensor := s.login(t, v5, hello{role: who, id: "sensor"})
-		watch := func(t *testing.T) *peer { return s.login(t, v5, hello{role: s.viewer(), id: t.Name()}) }
+		who, topic := s.newSensor()
+		sensor := s.login(t, v5, login{role: who, id: "sensor"})
+		watch := func(t *testing.T) *peer { return s.login(t, v5, login{role: s.viewer(), id: t.Name()}) }
 		no := byte(0x80)
 		if v5 {
 			no = 0x87
@@ -86,18 +86,18 @@ func TestConformance_Subscribe(t *testing.T) {
 			p.unsubscribe(topic+"/+", topic+"/x")
 			sensor.publish(topic+"/x", "2", 2, 5, 0)
 			p.wantQuiet()
-			p.write(frame(pPubrec<<4, u16(begun.id)))
+			p.write(acknowledgement(pPubrec, begun.id))
 			if rel := p.want(pPubrel); rel.id != begun.id {
 				t.Errorf("got %s, want PUBREL of %d", rel, begun.id)
 			}
-			p.write(frame(pPubcomp<<4, u16(begun.id)))
+			p.write(acknowledgement(pPubcomp, begun.id))
 			sensor.publish(topic+"/y", "3", 2, 5, 0)
 			p.receive()
 		})
 		t.Run("a share's members split what comes, and are sent nothing retained [MQTT-4.8.2-3]", func(t *testing.T) {
 			sensor.publish(topic+"/kept", "1", 1, 5, retained)
 			share := "$share/g/" + topic + "/+"
-			members := []*peer{s.login(t, v5, hello{role: s.viewer(), id: "one"}), s.login(t, v5, hello{role: s.viewer(), id: "two"})}
+			members := []*peer{s.login(t, v5, login{role: s.viewer(), id: "one"}), s.login(t, v5, login{role: s.viewer(), id: "two"})}
 			for i, m := range members {
 				m.subscribe(nil, subscription{share, byte(i)})
 				m.wantQuiet()
@@ -109,7 +109,7 @@ func TestConformance_Subscribe(t *testing.T) {
 			for i, m := range members {
 				m.write(frame(pPingreq << 4))
 				for {
-					pk, err := m.next(interopPatience)
+					pk, err := m.next(patience)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -125,13 +125,13 @@ func TestConformance_Subscribe(t *testing.T) {
 				t.Errorf("the share got %d, want each of 20 once", got)
 			}
 			members[0].unsubscribe(share)
-			members[1].c.Close()
+			members[1].Close()
 			sensor.publish(topic+"/kept", "", 1, 5, retained)
 		})
 	})
 	t.Run("options of v5", func(t *testing.T) {
-		who, topic := s.device()
-		one, two := s.login(t, true, hello{role: who, id: "one"}), s.login(t, true, hello{role: who, id: "two"})
+		who, topic := s.newSensor()
+		one, two := s.login(t, true, login{role: who, id: "one"}), s.login(t, true, login{role: who, id: "two"})
 		for _, p := range []*peer{one, two} {
 			p.subscribe(nil, subscription{topic, 1 | optNoLocal | optAsPublished})
 		}
@@ -159,9 +159,9 @@ func TestConformance_Subscribe(t *testing.T) {
 		one.publish(topic, "", 1, 5, retained)
 	})
 	t.Run("subscription identifiers [MQTT-3.3.4-3]", func(t *testing.T) {
-		who, topic := s.device()
-		sensor := s.login(t, true, hello{role: who, id: "sensor"})
-		p := s.login(t, true, hello{role: s.viewer(), id: "identified"})
+		who, topic := s.newSensor()
+		sensor := s.login(t, true, login{role: who, id: "sensor"})
+		p := s.login(t, true, login{role: s.viewer(), id: "identified"})
 		identifier := func(n int) []byte { return prop(propIdentifier, varint(n)) }
 		p.subscribe(identifier(1), subscription{topic, 0}, subscription{"sensors/+/telemetry", 0})
 		p.subscribe(identifier(largestVarint), subscription{topic + "/#", 1})
@@ -191,25 +191,25 @@ func TestConformance_Subscribe(t *testing.T) {
 		p.unsubscribe(topic, "sensors/+/telemetry")
 		wants(7)
 		for name, bad := range map[string][]byte{"zero": identifier(0), "two": join(identifier(1), identifier(2))} {
-			b := s.login(t, true, hello{role: s.viewer(), id: name})
+			b := s.login(t, true, login{role: s.viewer(), id: name})
 			b.write(frame(pSubscribe<<4|2, u16(1), b.properties(bad), text(topic), []byte{0}))
 			b.wantEnd(0x82)
 		}
 	})
 	t.Run("a wildcard at the front does not see $ topics [MQTT-4.7.2-1]", func(t *testing.T) {
 		root := role{"root", "correct horse root"}
-		p := s.login(t, true, hello{role: root, id: "admin"})
+		p := s.login(t, true, login{role: root, id: "admin"})
 		p.subscribe(nil, subscription{"#", 0}, subscription{"+/broker/uptime", 0})
 		p.wantQuiet()
 		p.subscribe(nil, subscription{"$SYS/broker/uptime", 0})
-		if m, err := p.next(interopPatience); err != nil || m.topic != "$SYS/broker/uptime" {
+		if m, err := p.next(patience); err != nil || m.topic != "$SYS/broker/uptime" {
 			t.Errorf("got %s, %v", m, err)
 		}
 	})
 	t.Run("a client that asks for small bites gets no more at a time [MQTT-3.3.4-9]", func(t *testing.T) {
-		who, topic := s.device()
-		sensor := s.login(t, true, hello{role: who, id: "sensor"})
-		p := s.login(t, true, hello{role: s.viewer(), id: "small", props: prop(propReceiveMaximum, u16(2))})
+		who, topic := s.newSensor()
+		sensor := s.login(t, true, login{role: who, id: "sensor"})
+		p := s.login(t, true, login{role: s.viewer(), id: "small", props: prop(propReceiveMaximum, u16(2))})
 		p.subscribe(nil, subscription{topic, 2})
 		for i := range 5 {
 			sensor.publish(topic, fmt.Sprint(i), 1+i%2, 5, 0)
@@ -221,12 +221,12 @@ func TestConformance_Subscribe(t *testing.T) {
 		if m, err := p.next(silentFor); err == nil {
 			t.Errorf("got %s beyond the receive maximum", m)
 		}
-		p.c.SetReadDeadline(time.Time{})
+		p.SetReadDeadline(time.Time{})
 		for _, m := range open {
 			if m.qos() == 1 {
-				p.write(frame(pPuback<<4, u16(m.id)))
+				p.write(acknowledgement(pPuback, m.id))
 			} else {
-				p.write(frame(pPubrec<<4, u16(m.id)))
+				p.write(acknowledgement(pPubrec, m.id))
 			}
 		}
 		if got := len(p.receiveMany(3)); got < 3 {

@@ -1,9 +1,7 @@
 package drive
 
 import (
-	"bufio"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,79 +24,51 @@ func newStage(t *testing.T, data string) *stage {
 	return s
 }
 
-// role is somebody who can log in.
-type role struct{ name, password string }
-
 func (s *stage) viewer() role { return role{s.ann.name, s.ann.password} }
 
-// device makes a sensor and returns the prefix of its topics too.
-func (s *stage) device() (who role, telemetry string) {
+// newSensor makes a sensor and returns the prefix of its topics too.
+func (s *stage) newSensor() (who role, telemetry string) {
 	serial := fmt.Sprint("C", s.sensors.Add(1))
 	return role{serial, s.ann.sensor(serial)}, "sensors/" + serial + "/telemetry"
 }
 
 func (s *stage) dial(t *testing.T, v5 bool) *peer {
 	t.Helper()
-	c, err := net.Dial("tcp", s.addr["mqtt"])
+	return s.through(t, "tcp", v5)
+}
+
+// through dials at a door.
+func (s *stage) through(t *testing.T, transport string, v5 bool) *peer {
+	t.Helper()
+	c, err := s.door(transport, "").dial()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return &peer{t: t, c: c, r: bufio.NewReader(c), v5: v5}
-}
-
-// hello is a CONNECT.
-type hello struct {
-	role
-	id        string
-	keep      bool // the session: clean flag off
-	keepAlive int
-	props     []byte
-	will      *willOf
-}
-
-type willOf struct {
-	topic, payload string
-	qos            byte
-	retain         bool
-	props          []byte
-}
-
-func (h hello) encode(p *peer) []byte {
-	level, flags := byte(4), byte(0xc2)
-	if p.v5 {
-		level = 5
+	version := byte(4)
+	if v5 {
+		version = 5
 	}
-	if h.keep {
-		flags &^= 2
-	}
-	parts := [][]byte{p.properties(h.props), text(h.id)}
-	if w := h.will; w != nil {
-		if flags |= 4 | w.qos<<3; w.retain {
-			flags |= 0x20
-		}
-		parts = append(parts, p.properties(w.props), text(w.topic), text(w.payload))
-	}
-	parts = append(parts, text(h.name), text(h.password))
-	return frame(pConnect<<4, text("MQTT"), []byte{level, flags}, u16(h.keepAlive), join(parts...))
+	return &peer{newClient(c, version), t}
 }
 
 // connect logs in and returns the CONNACK, which must be a success.
-func (p *peer) connect(h hello) packet {
+func (p *peer) connect(l login) packet {
 	p.t.Helper()
-	p.write(h.encode(p))
+	l.version = p.version
+	p.write(l.packet())
 	ack := p.want(pConnack)
 	if ack.code != 0 {
-		p.t.Fatalf("CONNACK of %s: got %#x, want 0", h.name, ack.code)
+		p.t.Fatalf("CONNACK of %s: got %#x, want 0", l.name, ack.code)
 	}
 	return ack
 }
 
 // login is dial and connect.
-func (s *stage) login(t *testing.T, v5 bool, h hello) *peer {
+func (s *stage) login(t *testing.T, v5 bool, l login) *peer {
 	t.Helper()
 	p := s.dial(t, v5)
-	p.connect(h)
+	p.connect(l)
 	return p
 }
 
@@ -124,19 +94,9 @@ func (p *peer) subscribe(props []byte, subs ...subscription) packet {
 
 func (p *peer) unsubscribe(filters ...string) packet {
 	p.t.Helper()
-	var body []byte
-	for _, f := range filters {
-		body = join(body, text(f))
-	}
-	p.write(frame(pUnsubscribe<<4|2, u16(78), p.properties(), body))
+	p.write(unsubscribePacket(p.version, 78, filters...))
 	return p.want(pUnsuback)
 }
-
-// flags of PUBLISH
-const (
-	retained = 1
-	again    = 8
-)
 
 // publication is a PUBLISH. QoS 0 has no id.
 func (p *peer) publication(topic, payload string, qos, id int, flags byte, props ...[]byte) []byte {
@@ -166,7 +126,7 @@ func (p *peer) completed(qos, id int) {
 		answer(pPuback)
 	case 2:
 		answer(pPubrec)
-		p.write(frame(pPubrel<<4|2, u16(id)))
+		p.write(acknowledgement(pPubrel, id))
 		answer(pPubcomp)
 	}
 }
@@ -177,13 +137,13 @@ func (p *peer) receive() packet {
 	m := p.want(pPublish)
 	switch m.qos() {
 	case 1:
-		p.write(frame(pPuback<<4, u16(m.id)))
+		p.write(acknowledgement(pPuback, m.id))
 	case 2:
-		p.write(frame(pPubrec<<4, u16(m.id)))
+		p.write(acknowledgement(pPubrec, m.id))
 		if rel := p.want(pPubrel); rel.id != m.id || rel.head != pPubrel<<4|2 {
 			p.t.Fatalf("got %s, want PUBREL of %d", rel, m.id)
 		}
-		p.write(frame(pPubcomp<<4, u16(m.id)))
+		p.write(acknowledgement(pPubcomp, m.id))
 	}
 	return m
 }
@@ -192,7 +152,7 @@ func (p *peer) receive() packet {
 func (p *peer) receiveMany(n int) (all []packet) {
 	p.t.Helper()
 	for open := n; open > 0; {
-		m, err := p.next(interopPatience)
+		m, err := p.next(patience)
 		if err != nil {
 			p.t.Fatalf("got %d messages of %d: %v", len(all), n, err)
 		}
@@ -203,13 +163,13 @@ func (p *peer) receiveMany(n int) (all []packet) {
 			case 0:
 				open--
 			case 1:
-				p.write(frame(pPuback<<4, u16(m.id)))
+				p.write(acknowledgement(pPuback, m.id))
 				open--
 			case 2:
-				p.write(frame(pPubrec<<4, u16(m.id)))
+				p.write(acknowledgement(pPubrec, m.id))
 			}
 		case pPubrel:
-			p.write(frame(pPubcomp<<4, u16(m.id)))
+			p.write(acknowledgement(pPubcomp, m.id))
 			open--
 		default:
 			p.t.Fatalf("got %s among messages", m)

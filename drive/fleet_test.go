@@ -58,11 +58,16 @@ func founded(t *testing.T, n int) (dir string, ann *person) {
 
 func serialOf(i int) string { return "F" + strconv.Itoa(i) }
 
+// willOfSensor is for the i-th sensor's own topic, with QoS 1.
+func willOfSensor(i int, payload string, props []byte) *willOf {
+	return &willOf{topic: "sensors/" + serialOf(i) + "/lwt", payload: payload, qos: 1, props: props}
+}
+
 func topicOf(i int) string { return "sensors/" + serialOf(i) + "/telemetry" }
 
 // sensorLogin is the i-th sensor's, with a clean session and its serial as client id.
 func sensorLogin(i int, version byte) login {
-	return login{id: serialOf(i), user: serialOf(i), password: fleetSecret, version: version}
+	return login{role: role{serialOf(i), fleetSecret}, id: serialOf(i), version: version}
 }
 
 // needFiles makes sure that this process, and the server it starts, may have n sockets.
@@ -102,7 +107,7 @@ func (s *instance) metrics() map[string]float64 {
 // settled waits until a figure is what it should be.
 func (s *instance) settled(name string, want float64) {
 	s.t.Helper()
-	deadline := time.Now().Add(handPatience)
+	deadline := time.Now().Add(patience)
 	for {
 		got := s.metrics()[name]
 		if got == want {
@@ -147,9 +152,9 @@ func (s *instance) resident() int {
 }
 
 // crowd runs n logins at once and returns who got in, and the errors of the others by their text.
-func crowd(n int, enter func(i int) (*device, error)) (in []*device, refused map[string]int) {
+func crowd(n int, enter func(i int) (*client, error)) (in []*client, refused map[string]int) {
 	refused = map[string]int{}
-	in = make([]*device, n)
+	in = make([]*client, n)
 	errs := make([]error, n)
 	start := make(chan struct{})
 	var all sync.WaitGroup
@@ -169,10 +174,10 @@ func crowd(n int, enter func(i int) (*device, error)) (in []*device, refused map
 			refused[err.Error()]++
 		}
 	}
-	return slices.DeleteFunc(in, func(d *device) bool { return d == nil }), refused
+	return slices.DeleteFunc(in, func(d *client) bool { return d == nil }), refused
 }
 
-func vanish(all []*device) {
+func vanish(all []*client) {
 	for _, d := range all {
 		d.vanish()
 	}

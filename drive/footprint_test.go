@@ -1,15 +1,11 @@
 package drive
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"testing"
-	"time"
-
-	"github.com/gorilla/websocket"
 )
 
 // idleMark is what an idle sensor may cost the server over TCP. From one run to the next the same server differs by a tenth and more, so
@@ -31,32 +27,32 @@ func TestFootprint_IdleSensorsCostLittle(t *testing.T) {
 		name string
 		n    int
 		most int // bytes a connection; zero: any
-		open func(s *instance, i int) (*device, error)
+		open func(s *instance, i int) (*client, error)
 	}{
-		{"TCP, not logged in", 3_000, 0, func(s *instance, i int) (*device, error) {
+		{"TCP, not logged in", 3_000, 0, func(s *instance, i int) (*client, error) {
 			c, err := net.Dial("tcp", s.addr["mqtt"])
-			return &device{Conn: c}, err
+			return newClient(c, 4), err
 		}},
-		{"TCP", 10_000, tooMuch, func(s *instance, i int) (*device, error) { return s.device("mqtt", sensorLogin(i, 4)) }},
-		{"TCP, subscribed", 10_000, 0, func(s *instance, i int) (*device, error) {
-			d, err := s.device("mqtt", sensorLogin(i, 4))
+		{"TCP", 10_000, tooMuch, func(s *instance, i int) (*client, error) { return s.client("tcp", sensorLogin(i, 4)) }},
+		{"TCP, subscribed", 10_000, 0, func(s *instance, i int) (*client, error) {
+			d, err := s.client("tcp", sensorLogin(i, 4))
 			if err == nil {
 				err = d.subscribe(1, "sensors/"+serialOf(i)+"/commands")
 			}
 			return d, err
 		}},
-		{"TLS", 2_000, 0, func(s *instance, i int) (*device, error) { return s.device("mqtts", sensorLogin(i, 4)) }},
-		{"WebSocket", 2_000, 0, func(s *instance, i int) (*device, error) { return s.tunnelled(sensorLogin(i, 4)) }},
+		{"TLS", 2_000, 0, func(s *instance, i int) (*client, error) { return s.client("tls", sensorLogin(i, 4)) }},
+		{"WebSocket", 2_000, 0, func(s *instance, i int) (*client, error) { return s.client("ws", sensorLogin(i, 4)) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir, _ := founded(t, tc.n)
 			s := serve(t, dir, "--mqtts-listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key, "--connect-timeout", "1m")
 			s.collect()
 			before := s.resident()
-			var all []*device
+			var all []*client
 			defer func() { vanish(all) }()
 			for from := 0; from < tc.n; from += 100 {
-				in, refused := crowd(100, func(i int) (*device, error) { return tc.open(s, from+i) })
+				in, refused := crowd(100, func(i int) (*client, error) { return tc.open(s, from+i) })
 				if all = append(all, in...); len(refused) > 0 {
 					t.Fatalf("refused: %v", refused)
 				}
@@ -90,26 +86,4 @@ func (s *instance) collect() {
 func (s *instance) memory(n int) string {
 	m := s.metrics()
 	return fmt.Sprintf("heap %.1f KB, stacks %.1f KB of it", m["go_memstats_heap_inuse_bytes"]/float64(n)/1024, m["go_memstats_stack_inuse_bytes"]/float64(n)/1024)
-}
-
-// tunnelled logs in through a WebSocket. Only what the login needs can be done on what it returns.
-func (s *instance) tunnelled(l login) (*device, error) {
-	dialer := websocket.Dialer{Subprotocols: []string{"mqtt"}, ReadBufferSize: 256, WriteBufferSize: 256, HandshakeTimeout: handPatience}
-	ws, resp, err := dialer.Dial("ws://"+s.addr["http"]+"/mqtt", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp.Body.Close()
-	if err := ws.WriteMessage(websocket.BinaryMessage, l.packet()); err != nil {
-		return nil, err
-	}
-	ws.SetReadDeadline(time.Now().Add(handPatience))
-	_, b, err := ws.ReadMessage()
-	if err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(b, []byte{connack, 2, 0, 0}) {
-		return nil, fmt.Errorf("got %x in place of CONNACK", b)
-	}
-	return &device{Conn: ws.NetConn()}, nil
 }

@@ -160,7 +160,7 @@ func (l *mosquittoLink) publish(m message) error {
 	if m.Expiry > 0 {
 		args = append(args, "-D", "publish", "message-expiry-interval", strconv.Itoa(int(m.Expiry)))
 	}
-	ctx, cancel := context.WithTimeout(l.t.Context(), interopPatience)
+	ctx, cancel := context.WithTimeout(l.t.Context(), patience)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, tool(l.t, "mosquitto_pub"), args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("mosquitto_pub: %w: %s", err, out)

@@ -1,12 +1,9 @@
 package drive
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net"
 	"net/url"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -34,7 +31,7 @@ func (pahoGo) connect(t *testing.T, o connectOptions) (link, error) {
 	l := &pahoLink{got: make(chan message, 100)}
 	// Not AutoReconnect: a client that was cut stays away.
 	opts := paho.NewClientOptions().AddBroker("tcp://" + o.door.host).SetClientID(o.id).SetUsername(o.user).SetPassword(o.password).
-		SetProtocolVersion(4).SetAutoReconnect(false).SetConnectTimeout(interopPatience).SetCleanSession(o.clean())
+		SetProtocolVersion(4).SetAutoReconnect(false).SetConnectTimeout(patience).SetCleanSession(o.clean())
 	opts.SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (_ net.Conn, err error) {
 		l.socket, err = o.door.dial()
 		return l.socket, err
@@ -64,26 +61,8 @@ func (pahoGo) connect(t *testing.T, o connectOptions) (link, error) {
 	return l, nil
 }
 
-// dial opens a connection without a word of MQTT.
-func (d door) dial() (net.Conn, error) {
-	host := net.JoinHostPort(d.host, d.port)
-	switch d.transport {
-	case "ws":
-		return paho.NewWebsocket("ws://"+host+"/mqtt", nil, interopPatience, nil, nil)
-	case "tls":
-		pem, err := os.ReadFile(d.ca)
-		if err != nil {
-			return nil, err
-		}
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(pem)
-		return tls.Dial("tcp", host, &tls.Config{RootCAs: pool})
-	}
-	return net.Dial("tcp", host)
-}
-
 func inTime(tok paho.Token) error {
-	if !tok.WaitTimeout(interopPatience + time.Second) {
+	if !tok.WaitTimeout(patience + time.Second) {
 		return errNotInTime
 	}
 	return tok.Error()

@@ -149,7 +149,7 @@ func (l *pythonLink) ask(what string, more map[string]any) (pythonAnswer, error)
 			return a, errors.New(a.Error)
 		}
 		return a, nil
-	case <-time.After(2 * interopPatience):
+	case <-time.After(2 * patience):
 		return pythonAnswer{}, errNotInTime
 	}
 }
@@ -169,7 +169,7 @@ func within(outcome <-chan error) error {
 	select {
 	case err := <-outcome:
 		return err
-	case <-time.After(interopPatience):
+	case <-time.After(patience):
 		return errNotInTime
 	}
 }

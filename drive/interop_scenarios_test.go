@@ -131,7 +131,7 @@ func sharedSubscription(t *testing.T, c *cast) {
 			got = append(got, m.Payload)
 		case m := <-two.messages():
 			got = append(got, m.Payload)
-		case <-time.After(interopPatience):
+		case <-time.After(patience):
 			t.Fatalf("got %q of %d messages", got, all)
 		}
 	}

@@ -26,16 +26,16 @@ func TestJournalCrash_EveryAcknowledgedMessageReachesItsSubscribers(t *testing.T
 	var writers []*writer
 	for i := range 4 {
 		l := sensorLogin(i, 4+byte(i&1))
-		l.durable = true
+		l.keep = true
 		writers = append(writers, &writer{number: i, login: l, qos: 1 + byte(i/2), retained: [2]int{-1, -1}})
 	}
 	present := []*reader{
-		newReader("QoS 1, connected", ann.client("p1", 4), 1, "sensors/+/telemetry"),
-		newReader("QoS 2, connected", ann.client("p2", 5), 2, "sensors/+/telemetry"),
+		newReader("QoS 1, connected", ann.lasting("p1", 4), 1, "sensors/+/telemetry"),
+		newReader("QoS 2, connected", ann.lasting("p2", 5), 2, "sensors/+/telemetry"),
 	}
 	fickle := []*reader{
-		newReader("QoS 1, now and then", ann.client("f1", 5), 1, "sensors/+/telemetry"),
-		newReader("QoS 2, now and then", ann.client("f2", 4), 2, "sensors/+/telemetry"),
+		newReader("QoS 1, now and then", ann.lasting("f1", 5), 1, "sensors/+/telemetry"),
+		newReader("QoS 2, now and then", ann.lasting("f2", 4), 2, "sensors/+/telemetry"),
 	}
 	all := append(append([]*reader{}, present...), fickle...)
 
@@ -123,7 +123,7 @@ func TestJournalCrash_EveryAcknowledgedMessageReachesItsSubscribers(t *testing.T
 // checkRetained compares what is retained with what its publishers know: the last acknowledged, or one sent after it.
 func checkRetained(t *testing.T, s *instance, ann *person, writers []*writer) {
 	t.Helper()
-	d, err := s.device("mqtt", login{id: "curious", user: "ann", password: ann.password, version: 4})
+	d, err := s.client("tcp", login{role: role{"ann", ann.password}, id: "curious", version: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,20 +138,20 @@ func checkRetained(t *testing.T, s *instance, ann *person, writers []*writer) {
 		t.Fatal(err)
 	}
 	seen := map[int]bool{}
-	d.SetDeadline(time.Now().Add(handPatience))
+	d.SetDeadline(time.Now().Add(patience))
 	for len(seen) < want {
-		head, body, err := d.next()
+		p, err := d.read()
 		if err != nil {
 			t.Errorf("got %d retained messages, want %d: %v", len(seen), want, err)
 			return
 		}
-		n, err := readNote(readMessage(4, head, body).payload)
+		n, err := readNote(p.payload)
 		if err != nil {
 			t.Fatal(err)
 		}
 		seen[n.Writer] = true
 		if at := writers[n.Writer].retained; n.Number < at[0] || n.Number > at[1] || n.Number%retainEvery != 0 {
-			t.Errorf("retained is telegram %v; %d was acknowledged last and %d sent last", n, at[0], at[1])
+			t.Errorf("retained is message %v; %d was acknowledged last and %d sent last", n, at[0], at[1])
 		}
 	}
 }
@@ -162,24 +162,23 @@ func checkRetained(t *testing.T, s *instance, ann *person, writers []*writer) {
 func TestJournalCrash_UnconfirmedDeliveryMustNotTakeAnothersPlace(t *testing.T) {
 	dir, ann := founded(t, 2)
 	s := serve(t, dir)
-	r := newReader("subscriber", ann.client("r", 5), 2, "sensors/+/telemetry")
+	r := newReader("subscriber", ann.lasting("r", 5), 2, "sensors/+/telemetry")
 	r.run(s, func() bool { return true })
-	sub, err := s.device("mqtt", r.login)
+	sub, err := s.client("tcp", r.login)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost, err := s.device("mqtt", sensorLogin(0, 5))
+	lost, err := s.client("tcp", sensorLogin(0, 5))
 	if err != nil {
 		t.Fatal(err)
 	}
 	unlock := lockDatabase(t, dir)
-	if _, err := lost.Write((&telegram{topic: topicOf(0), payload: note{0, 0}.String(), qos: 2, id: 1}).packet(5)); err != nil {
+	if _, err := lost.Write(publication{topic: topicOf(0), payload: note{0, 0}.String(), qos: 2, id: 1}.packet(5)); err != nil {
 		t.Fatal(err)
 	}
 	sub.SetReadDeadline(time.Now().Add(time.Second)) // long enough, if it comes at all
-	if head, body, err := sub.next(); err == nil {
-		m := readMessage(5, head, body)
-		t.Logf("the subscriber has telegram %s as packet %d while the database is locked", m.payload, m.id)
+	if m, err := sub.read(); err == nil {
+		t.Logf("the subscriber has message %s as packet %d while the database is locked", m.payload, m.id)
 		if err := r.received(sub, m); err != nil {
 			t.Fatal(err)
 		}
@@ -193,6 +192,6 @@ func TestJournalCrash_UnconfirmedDeliveryMustNotTakeAnothersPlace(t *testing.T) 
 	}
 	r.run(s, func() bool { return r.got[note{1, 1}] > 0 })
 	if r.got[note{1, 0}] == 0 {
-		t.Errorf("the acknowledged telegram %v is lost: the subscriber took it for the one it holds", note{1, 0})
+		t.Errorf("the acknowledged message %v is lost: the subscriber took it for the one it holds", note{1, 0})
 	}
 }

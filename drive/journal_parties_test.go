@@ -35,7 +35,7 @@ type writer struct {
 }
 
 type outgoing struct {
-	telegram
+	publication
 	number   int
 	released bool // PUBREC came
 }
@@ -48,7 +48,7 @@ const (
 // run publishes until the writer's number reaches limit and everything is answered, or until the connection fails, which is no error of
 // the writer's.
 func (w *writer) run(s *instance, limit int) error {
-	d, err := s.device("mqtt", w.login)
+	d, err := s.client("tcp", w.login)
 	if err != nil {
 		return nil
 	}
@@ -59,42 +59,41 @@ func (w *writer) run(s *instance, limit int) error {
 	w.known = true
 	for _, o := range w.open { // [MQTT-4.4.0-1]
 		o.dup = true
-		if d.send(o) != nil {
+		if o.send(d) != nil {
 			return nil
 		}
 	}
-	d.SetDeadline(time.Now().Add(handPatience))
+	d.SetDeadline(time.Now().Add(patience))
 	for {
 		for len(w.open) < writerWindow && w.next < limit {
-			if d.send(w.compose()) != nil {
+			if w.compose().send(d) != nil {
 				return nil
 			}
 		}
 		if len(w.open) == 0 {
 			return nil
 		}
-		head, body, err := d.next()
+		p, err := d.read()
 		if err != nil {
 			return nil
 		}
-		if err := w.answered(d, head, body); err != nil {
+		if err := w.answered(d, p); err != nil {
 			return err
 		}
 	}
 }
 
-func (d *device) send(o *outgoing) (err error) {
+// send sends what comes next of the exchange.
+func (o *outgoing) send(c *client) error {
 	if o.released {
-		_, err = d.Write(answer(pubrel, o.id))
-	} else {
-		_, err = d.Write(o.packet(d.version))
+		return c.send(acknowledgement(pPubrel, o.id))
 	}
-	return err
+	return c.send(o.packet(c.version))
 }
 
 func (w *writer) compose() *outgoing {
-	o := &outgoing{number: w.next, telegram: telegram{
-		topic: topicOf(w.number), payload: note{w.number, w.next}.String(), qos: w.qos, id: uint16(w.next%1000 + 1), retain: w.next%retainEvery == 0,
+	o := &outgoing{number: w.next, publication: publication{
+		topic: topicOf(w.number), payload: note{w.number, w.next}.String(), qos: w.qos, id: w.next%1000 + 1, retain: w.next%retainEvery == 0,
 	}}
 	if o.retain {
 		w.retained[1] = o.number
@@ -105,27 +104,27 @@ func (w *writer) compose() *outgoing {
 }
 
 // answered takes an acknowledgement.
-func (w *writer) answered(d *device, head byte, body []byte) error {
-	if head != puback && head != pubrec && head != pubcomp {
-		return fmt.Errorf("writer %d got packet %#x", w.number, head)
+func (w *writer) answered(d *client, p packet) error {
+	if p.kind() != pPuback && p.kind() != pPubrec && p.kind() != pPubcomp {
+		return fmt.Errorf("writer %d got %s", w.number, p)
 	}
-	i := slices.IndexFunc(w.open, func(o *outgoing) bool { return o.id == packetID(body) })
+	i := slices.IndexFunc(w.open, func(o *outgoing) bool { return o.id == p.id })
 	if i < 0 {
-		return fmt.Errorf("writer %d got %#x for packet %d, which it has not sent", w.number, head, packetID(body))
+		return fmt.Errorf("writer %d got %s, and has not sent that", w.number, p)
 	}
 	o := w.open[i]
-	if len(body) > 2 && body[2] >= 0x80 && head != pubcomp {
-		return fmt.Errorf("writer %d: telegram %d was refused with %#x", w.number, o.number, body[2])
+	if p.code >= 0x80 && p.kind() != pPubcomp {
+		return fmt.Errorf("writer %d: message %d was refused with %#x", w.number, o.number, p.code)
 	}
-	if head != pubcomp { // the server has it
+	if p.kind() != pPubcomp { // the server has it
 		w.acknowledged = max(w.acknowledged, o.number+1)
 		if o.retain {
 			w.retained[0] = max(w.retained[0], o.number)
 		}
 	}
-	if head == pubrec {
+	if p.kind() == pPubrec {
 		o.released = true
-		_ = d.send(o) // a failure shows at the next read
+		_ = o.send(d) // a failure shows at the next read
 		return nil
 	}
 	w.open = slices.Delete(w.open, i, i+1)
@@ -140,7 +139,7 @@ type reader struct {
 	filters []string
 
 	known bool
-	held  map[uint16]bool
+	held  map[int]bool
 	got   map[note]int // how often
 	last  map[int]int  // by writer, the highest number so far
 	twice int          // with QoS 2, which it must not be
@@ -148,12 +147,12 @@ type reader struct {
 }
 
 func newReader(name string, l login, qos byte, filters ...string) *reader {
-	return &reader{name: name, login: l, qos: qos, filters: filters, held: map[uint16]bool{}, got: map[note]int{}, last: map[int]int{}}
+	return &reader{name: name, login: l, qos: qos, filters: filters, held: map[int]bool{}, got: map[note]int{}, last: map[int]int{}}
 }
 
 // run receives until the connection fails or enough says so, asked after each message.
 func (r *reader) run(s *instance, enough func() bool) {
-	d, err := s.device("mqtt", r.login)
+	d, err := s.client("tcp", r.login)
 	if err != nil {
 		return
 	}
@@ -167,18 +166,18 @@ func (r *reader) run(s *instance, enough func() bool) {
 		}
 		r.known = true
 	}
-	d.SetDeadline(time.Now().Add(handPatience))
+	d.SetDeadline(time.Now().Add(patience))
 	for !enough() {
-		head, body, err := d.next()
+		p, err := d.read()
 		if err != nil {
 			return
 		}
-		switch head & 0xf0 {
-		case publishing:
-			err = r.received(d, readMessage(d.version, head, body))
-		case pubrel & 0xf0:
-			delete(r.held, packetID(body))
-			_, err = d.Write(answer(pubcomp, packetID(body)))
+		switch p.kind() {
+		case pPublish:
+			err = r.received(d, p)
+		case pPubrel:
+			delete(r.held, p.id)
+			err = d.send(acknowledgement(pPubcomp, p.id))
 		}
 		if err != nil {
 			return
@@ -186,23 +185,22 @@ func (r *reader) run(s *instance, enough func() bool) {
 	}
 }
 
-func (r *reader) received(d *device, m telegram) error {
-	kind := byte(puback)
+func (r *reader) received(d *client, m packet) error {
+	kind := pPuback
 	fresh := true
-	if m.qos == 2 {
-		kind = pubrec
+	if m.qos() == 2 {
+		kind = pPubrec
 		fresh = !r.held[m.id] // [MQTT-4.3.3-10]
 		r.held[m.id] = true
 	}
 	if fresh {
 		r.take(m)
 	}
-	_, err := d.Write(answer(kind, m.id))
-	return err
+	return d.send(acknowledgement(kind, m.id))
 }
 
 // take is what the application behind the client sees.
-func (r *reader) take(m telegram) {
+func (r *reader) take(m packet) {
 	n, err := readNote(m.payload)
 	if err != nil {
 		r.failed("unreadable payload: %v", err)
@@ -210,7 +208,7 @@ func (r *reader) take(m telegram) {
 	}
 	r.got[n]++
 	if r.got[n] > 1 {
-		if m.qos == 2 {
+		if m.qos() == 2 {
 			r.twice++
 		}
 		return

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// client is one of ann's clients, whose session lasts.
-func (p *person) client(id string, version byte) login {
-	return login{id: id, user: p.name, password: p.password, version: version, durable: true}
+// lasting is a client of the person's whose session lasts.
+func (p *person) lasting(id string, version byte) login {
+	return login{role: role{p.name, p.password}, id: id, version: version, keep: true}
 }
 
 // TestJournalCrash_UnsubscribedStaysUnsubscribed kills the server while a client subscribes and unsubscribes. What was granted last for
@@ -24,8 +24,8 @@ func TestJournalCrash_UnsubscribedStaysUnsubscribed(t *testing.T) {
 	const sensors = 5 // the last one's topic is always subscribed
 	dir, ann := founded(t, sensors)
 	s := serve(t, dir)
-	l := ann.client("fickle", 4)
-	d, err := s.device("mqtt", l)
+	l := ann.lasting("fickle", 4)
+	d, err := s.client("tcp", l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestJournalCrash_UnsubscribedStaysUnsubscribed(t *testing.T) {
 	var granted [sensors - 1]bool
 	for round := range rounds {
 		// A client with a clean session whose subscriptions must die with it.
-		passing, err := s.device("mqtt", login{id: "passing", user: "ann", password: ann.password, version: 5})
+		passing, err := s.client("tcp", login{role: role{"ann", ann.password}, id: "passing", version: 5})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,11 +48,11 @@ func TestJournalCrash_UnsubscribedStaysUnsubscribed(t *testing.T) {
 			for {
 				i := rand.IntN(len(granted))
 				undecided = i
-				p, want := subscribePacket(4, 2, 1, topicOf(i)), byte(suback)
+				p, want := subscribePacket(4, 2, 1, topicOf(i)), pSuback
 				if granted[i] {
-					p, want = unsubscribePacket(4, 2, topicOf(i)), unsuback
+					p, want = unsubscribePacket(4, 2, topicOf(i)), pUnsuback
 				}
-				if _, err := d.Write(p); err != nil {
+				if err := d.send(p); err != nil {
 					return
 				}
 				if _, err := d.await(want); err != nil {
@@ -75,22 +75,21 @@ func TestJournalCrash_UnsubscribedStaysUnsubscribed(t *testing.T) {
 				t.Fatalf("round %d: sensor %d: %v\n%s", round, i, err, s.log)
 			}
 		}
-		if d, err = s.device("mqtt", l); err != nil {
+		if d, err = s.client("tcp", l); err != nil {
 			t.Fatal(err)
 		}
 		var heard [sensors]bool
-		d.SetDeadline(time.Now().Add(handPatience))
+		d.SetDeadline(time.Now().Add(patience))
 		for !heard[sensors-1] {
-			body, err := d.await(publishing)
+			m, err := d.await(pPublish)
 			if err != nil {
 				t.Fatalf("round %d: the standing subscription is gone: %v", round, err)
 			}
-			m := readMessage(4, publishing|1<<1, body)
 			n, err := readNote(m.payload)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := d.Write(answer(puback, m.id)); err != nil {
+			if err := d.send(acknowledgement(pPuback, m.id)); err != nil {
 				t.Fatal(err)
 			}
 			if n.Number == round { // and none of an earlier one that comes again
@@ -101,7 +100,7 @@ func TestJournalCrash_UnsubscribedStaysUnsubscribed(t *testing.T) {
 		subscriptions := 1
 		for i := range granted {
 			if heard[i] != granted[i] && i != undecided {
-				t.Errorf("round %d: filter %d: telegram delivered %v, subscribed %v", round, i, heard[i], granted[i])
+				t.Errorf("round %d: filter %d: message delivered %v, subscribed %v", round, i, heard[i], granted[i])
 			}
 			if granted[i] = heard[i]; granted[i] {
 				subscriptions++
@@ -117,8 +116,8 @@ func TestJournalCrash_UnsubscribedStaysUnsubscribed(t *testing.T) {
 func TestJournalCrash_DelayedWillIsPublishedAfterTheRestart(t *testing.T) {
 	dir, ann := founded(t, 2)
 	s := serve(t, dir)
-	r := ann.client("r", 4)
-	d, err := s.device("mqtt", r)
+	r := ann.lasting("r", 4)
+	d, err := s.client("tcp", r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,9 +127,9 @@ func TestJournalCrash_DelayedWillIsPublishedAfterTheRestart(t *testing.T) {
 	var logins []login
 	for i := range 2 {
 		l := sensorLogin(i, 5)
-		l.durable, l.will, l.willDelay = true, fmt.Sprint("will ", i), 2
+		l.keep, l.will = true, willOfSensor(i, fmt.Sprint("will ", i), prop(propWillDelay, u32(2)))
 		logins = append(logins, l)
-		c, err := s.device("mqtt", l)
+		c, err := s.client("tcp", l)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,30 +137,30 @@ func TestJournalCrash_DelayedWillIsPublishedAfterTheRestart(t *testing.T) {
 	}
 	s.settled("mqtt_connections", 1)
 	d.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	if _, _, err := d.next(); err == nil {
+	if _, err := d.read(); err == nil {
 		t.Error("a will came before its delay had passed")
 	}
 	s.kill()
 	s = serve(t, dir)
-	back, err := s.device("mqtt", logins[1])
+	back, err := s.client("tcp", logins[1])
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer back.vanish()
-	if d, err = s.device("mqtt", r); err != nil {
+	if d, err = s.client("tcp", r); err != nil {
 		t.Fatal(err)
 	}
-	d.SetDeadline(time.Now().Add(handPatience))
-	body, err := d.await(publishing)
+	d.SetDeadline(time.Now().Add(patience))
+	m, err := d.await(pPublish)
 	if err != nil {
 		t.Fatalf("no will came: %v", err)
 	}
-	if got := readMessage(4, publishing|1<<1, body).payload; got != "will 0" {
+	if got := m.payload; got != "will 0" {
 		t.Errorf("got %q, want the will of the sensor that did not return", got)
 	}
 	d.SetReadDeadline(time.Now().Add(time.Second))
-	if _, body, err := d.next(); err == nil {
-		t.Errorf("got %q besides", body)
+	if m, err := d.read(); err == nil {
+		t.Errorf("got %s besides", m)
 	}
 }
 
@@ -172,12 +171,12 @@ func TestJournal_NothingIsAcknowledgedBeforeItIsStored(t *testing.T) {
 	s := serve(t, dir)
 	for _, version := range []byte{4, 5} {
 		l := sensorLogin(0, version)
-		l.durable = true
-		sensor, err := s.device("mqtt", l.as(fmt.Sprint("sensor ", version)))
+		l.keep = true
+		sensor, err := s.client("tcp", l.as(fmt.Sprint("sensor ", version)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		sub, err := s.device("mqtt", ann.client(fmt.Sprint("sub ", version), version))
+		sub, err := s.client("tcp", ann.lasting(fmt.Sprint("sub ", version), version))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,44 +187,42 @@ func TestJournal_NothingIsAcknowledgedBeforeItIsStored(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fresh := newDevice(socket, version)
-		publish := func(qos byte, id uint16) []byte {
-			return (&telegram{topic: topicOf(0), payload: note{int(version), int(id)}.String(), qos: qos, id: id}).packet(version)
+		fresh := newClient(socket, version)
+		publish := func(qos byte, id int) []byte {
+			return publication{topic: topicOf(0), payload: note{int(version), id}.String(), qos: qos, id: id}.packet(version)
 		}
-		ask := func(d *device, request []byte, want byte) []byte {
+		ask := func(d *client, request []byte, want int) {
 			t.Helper()
 			unlock := lockDatabase(t, dir)
-			if _, err := d.Write(request); err != nil {
+			if err := d.send(request); err != nil {
 				t.Fatal(err)
 			}
 			d.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-			if head, _, err := d.next(); err == nil {
-				t.Errorf("version %d: got %#x for %#x while the database was locked", version, head, request[0])
+			if got, err := d.read(); err == nil {
+				t.Errorf("version %d: got %s for %#x while the database was locked", version, got, request[0])
 				unlock()
-				return nil
+				return
 			}
 			unlock()
-			d.SetReadDeadline(time.Now().Add(handPatience))
-			body, err := d.await(want)
-			if err != nil {
-				t.Fatalf("version %d: no %#x for %#x: %v", version, want, request[0], err)
+			d.SetReadDeadline(time.Now().Add(patience))
+			if _, err := d.await(want); err != nil {
+				t.Fatalf("version %d: no packet %d for %#x: %v", version, want, request[0], err)
 			}
-			return body
 		}
-		ask(fresh, l.as(fmt.Sprint("fresh ", version)).packet(), connack)
-		ask(fresh, subscribePacket(version, 1, 1, "sensors/F0/commands"), suback)
-		ask(fresh, unsubscribePacket(version, 2, "sensors/F0/commands"), unsuback)
-		ask(sensor, publish(1, 1), puback)
-		ask(sensor, publish(2, 2), pubrec)
-		ask(sensor, answer(pubrel, 2), pubcomp)
+		ask(fresh, l.as(fmt.Sprint("fresh ", version)).packet(), pConnack)
+		ask(fresh, subscribePacket(version, 1, 1, "sensors/F0/commands"), pSuback)
+		ask(fresh, unsubscribePacket(version, 2, "sensors/F0/commands"), pUnsuback)
+		ask(sensor, publish(1, 1), pPuback)
+		ask(sensor, publish(2, 2), pPubrec)
+		ask(sensor, acknowledgement(pPubrel, 2), pPubcomp)
 		for {
-			sub.SetReadDeadline(time.Now().Add(handPatience))
-			head, body, err := sub.next()
+			sub.SetReadDeadline(time.Now().Add(patience))
+			m, err := sub.read()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m := readMessage(version, head, body); m.qos == 2 {
-				ask(sub, answer(pubrec, m.id), pubrel)
+			if m.qos() == 2 {
+				ask(sub, acknowledgement(pPubrec, m.id), pPubrel)
 				break
 			}
 		}

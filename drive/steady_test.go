@@ -114,7 +114,7 @@ func TestSteady(t *testing.T) {
 	m := meter{stop: make(chan struct{})}
 	s := &instance{t: t, addr: map[string]string{"mqtt": order.Addr}}
 	for i := order.From; i < order.From+order.N; i++ {
-		d, err := s.device("mqtt", sensorLogin(i, 4+byte(i&1)))
+		d, err := s.client("tcp", sensorLogin(i, 4+byte(i&1)))
 		if err != nil {
 			m.failed(err)
 			break
@@ -144,7 +144,7 @@ type meter struct {
 	failure error           // guarded by mu: the first
 }
 
-func (m *meter) publish(d *device, topic string, pause time.Duration) {
+func (m *meter) publish(d *client, topic string, pause time.Duration) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for n := 0; ; n++ {
@@ -154,7 +154,7 @@ func (m *meter) publish(d *device, topic string, pause time.Duration) {
 		case <-tick.C:
 		}
 		start := time.Now()
-		d.SetDeadline(start.Add(handPatience))
+		d.SetDeadline(start.Add(patience))
 		if err := d.publish(topic, fmt.Sprintf(`{"n":%d}`, n)); err != nil {
 			m.failed(fmt.Errorf("%s after %d messages: %w", topic, n, err))
 			return

@@ -31,9 +31,9 @@ func TestStorm_EverySensorGetsInAtOnce(t *testing.T) {
 	time.Sleep(time.Second) // the measure of a quiet server
 	t.Logf("quiet: %v", publishers.phase())
 
-	storm := func(name, listener string, n int) {
+	storm := func(name, transport string, n int) {
 		start := time.Now()
-		in, refused := crowd(n, func(i int) (*device, error) { return s.device(listener, sensorLogin(i, 4+byte(i&1))) })
+		in, refused := crowd(n, func(i int) (*client, error) { return s.client(transport, sensorLogin(i, 4+byte(i&1))) })
 		took := time.Since(start)
 		t.Logf("%s: %d in after %v, others: %v", name, len(in), took.Round(time.Millisecond), publishers.phase())
 		if len(refused) > 0 {
@@ -43,9 +43,9 @@ func TestStorm_EverySensorGetsInAtOnce(t *testing.T) {
 		vanish(in)
 		s.settled("mqtt_connections", float64(others))
 	}
-	storm("plain", "mqtt", plain)
-	storm("plain, again", "mqtt", plain)
-	storm("TLS", "mqtts", secure)
+	storm("plain", "tcp", plain)
+	storm("plain, again", "tcp", plain)
+	storm("TLS", "tls", secure)
 	publishers.end()
 	s.nothingRefused()
 	s.settled("mqtt_sessions", 0)
@@ -57,7 +57,7 @@ func TestStorm_EverySensorGetsInAtOnce(t *testing.T) {
 		t.Fatal("the database can be read, so nothing is tested")
 	}
 	storm2 := time.Now()
-	in, refused := crowd(plain, func(i int) (*device, error) { return s.device("mqtt", sensorLogin(i, 4+byte(i&1))) })
+	in, refused := crowd(plain, func(i int) (*client, error) { return s.client("tcp", sensorLogin(i, 4+byte(i&1))) })
 	t.Logf("locked database: %d in after %v", len(in), time.Since(storm2).Round(time.Millisecond))
 	if len(refused) > 0 {
 		t.Errorf("locked database: got %d in, want %d; the others: %v", len(in), plain, refused)
@@ -67,7 +67,7 @@ func TestStorm_EverySensorGetsInAtOnce(t *testing.T) {
 	}
 	unlock()
 	vanish(in)
-	if !ann.reads(handPatience) {
+	if !ann.reads(patience) {
 		t.Error("the database cannot be read after the lock is gone")
 	}
 	s.nothingRefused()
@@ -85,7 +85,7 @@ func lockDatabase(t *testing.T, dir string) (unlock func()) {
 	set := func(kind int16) error {
 		return syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: kind, Whence: io.SeekStart, Start: 120, Len: 8})
 	}
-	for deadline := time.Now().Add(handPatience); ; time.Sleep(time.Millisecond) { // somebody may be reading
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // somebody may be reading
 		if err = set(syscall.F_WRLCK); err == nil {
 			return func() {
 				if err := set(syscall.F_UNLCK); err != nil {
@@ -144,7 +144,7 @@ func TestStorm_SilentAndSlowSocketsDisturbNobody(t *testing.T) {
 	for i := range silent {
 		c := dial()
 		if i%2 == 1 { // half a CONNECT is as good as none
-			if _, err := c.Write([]byte{connect, 40, 0, 4, 'M'}); err != nil {
+			if _, err := c.Write([]byte{pConnect << 4, 40, 0, 4, 'M'}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -152,23 +152,20 @@ func TestStorm_SilentAndSlowSocketsDisturbNobody(t *testing.T) {
 	t.Logf("%d silent sockets open after %v", silent, time.Since(start).Round(time.Millisecond))
 	// Those who subscribe to themselves, publish and do not read.
 	for i := range slow {
-		d, err := s.device("mqtt", sensorLogin(i, 4+byte(i&1)))
+		d, err := s.client("tcp", sensorLogin(i, 4+byte(i&1)))
 		if err != nil {
 			t.Errorf("login %d beside silent sockets: %v", i, err)
 			break
 		}
 		open = append(open, d)
-		if _, err := d.Write(subscribePacket(d.version, 1, 0, topicOf(i))); err != nil {
-			t.Fatal(err)
-		}
-		m := telegram{topic: topicOf(i), payload: `{"x":1}`}
-		if _, err := d.Write(m.packet(d.version)); err != nil {
+		m := publication{topic: topicOf(i), payload: `{"x":1}`}
+		if err := d.send(subscribePacket(d.version, 1, 0, topicOf(i)), m.packet(d.version)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Logf("slow ones in: %v", publishers.phase())
 	for i := range 20 { // clients that come meanwhile
-		d, err := s.device("mqtt", login{id: "late", user: serialOf(slow), password: fleetSecret, version: 4 + byte(i&1)})
+		d, err := s.client("tcp", login{role: role{serialOf(slow), fleetSecret}, id: "late", version: 4 + byte(i&1)})
 		if err != nil {
 			t.Errorf("newcomer %d: %v", i, err)
 			continue

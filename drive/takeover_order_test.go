@@ -16,14 +16,14 @@ func TestTakeover_TheNewestWins(t *testing.T) {
 	s := serve(t, dir)
 	for _, version := range []byte{4, 5} {
 		l := sensorLogin(0, version)
-		holder, err := s.device("mqtt", l)
+		holder, err := s.client("tcp", l)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer holder.vanish()
 		before := s.metrics()[received]
 		unlock := lockDatabase(t, dir)
-		if _, err := holder.Write((&telegram{topic: topicOf(0), payload: `{"held":1}`, qos: 1, id: 1}).packet(version)); err != nil {
+		if _, err := holder.Write(publication{topic: topicOf(0), payload: `{"held":1}`, qos: 1, id: 1}.packet(version)); err != nil {
 			t.Fatal(err)
 		}
 		s.settled(received, before+1)
@@ -40,12 +40,12 @@ func TestTakeover_TheNewestWins(t *testing.T) {
 			}
 			select {
 			case <-all[n-1].over: // the one before gives up its claim for this one
-			case <-time.After(handPatience):
+			case <-time.After(patience):
 				t.Fatalf("version %d: connection %d waits beside a newer one", version, n-1)
 			}
 		}
 		unlock()
-		patience := time.After(handPatience)
+		patience := time.After(patience)
 		for _, r := range all[:waiting-1] {
 			select {
 			case <-r.over:
@@ -66,7 +66,7 @@ func TestTakeover_TheNewestWins(t *testing.T) {
 // awaitClaim waits until a connection waits for its session. Only the server's stacks tell, for it has not answered yet.
 func (s *instance) awaitClaim() {
 	s.t.Helper()
-	for deadline := time.Now().Add(handPatience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		resp, err := http.Get("http://" + s.addr["admin"] + "/debug/pprof/goroutine?debug=2")
 		if err != nil {
 			s.t.Fatal(err)

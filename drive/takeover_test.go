@@ -12,7 +12,7 @@ import (
 
 // rival is one of several connections that claim the same session. It subscribes to its sensor's telemetry and acknowledges what comes.
 type rival struct {
-	d      *device
+	d      *client
 	number int
 	in     atomic.Bool   // CONNACK came
 	over   chan struct{} // closed when the connection has ended
@@ -28,8 +28,8 @@ func (s *instance) claim(l login, filter string, number int) (*rival, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rival{d: newDevice(c, l.version), number: number, over: make(chan struct{})}
-	if _, err := c.Write(l.packet()); err != nil {
+	r := &rival{d: newClient(c, l.version), number: number, over: make(chan struct{})}
+	if err := r.d.send(l.packet()); err != nil {
 		return nil, err
 	}
 	go r.read(filter)
@@ -44,25 +44,24 @@ func (r *rival) read(filter string) {
 		return
 	}
 	r.in.Store(true)
-	if _, err := r.d.Write(subscribePacket(r.d.version, 1, 1, filter)); err != nil {
+	if err := r.d.send(subscribePacket(r.d.version, 1, 1, filter)); err != nil {
 		r.ended(err)
 		return
 	}
 	for {
-		head, body, err := r.d.next()
+		m, err := r.d.read()
 		if err != nil {
 			r.ended(err)
 			return
 		}
-		if head&0xf0 != publishing {
+		if m.kind() != pPublish {
 			continue
 		}
-		m := readMessage(r.d.version, head, body)
 		r.mu.Lock()
 		r.got = append(r.got, m.payload)
 		r.mu.Unlock()
-		if m.qos == 1 {
-			if _, err := r.d.Write(answer(puback, m.id)); err != nil {
+		if m.qos() == 1 {
+			if err := r.d.send(acknowledgement(pPuback, m.id)); err != nil {
 				r.ended(err)
 				return
 			}
@@ -93,7 +92,7 @@ func (r *rival) alive() bool {
 
 // hears waits until a payload has come.
 func (r *rival) hears(payload string) bool {
-	for deadline := time.Now().Add(handPatience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		r.mu.Lock()
 		heard := slices.Contains(r.got, payload)
 		r.mu.Unlock()
@@ -121,7 +120,7 @@ func TestTakeover_NobodyIsDeafAfterwards(t *testing.T) {
 				for i := range ids {
 					all.Go(func() {
 						last, err := s.struggle(i, burst, login{
-							id: fmt.Sprintf("rival-%v", durable), user: serialOf(i), password: fleetSecret, version: version, durable: durable,
+							role: role{serialOf(i), fleetSecret}, id: fmt.Sprintf("rival-%v", durable), version: version, keep: durable,
 						}, round)
 						if err != nil {
 							t.Errorf("version %d, durable %v, round %d: %v", version, durable, round, err)
@@ -163,37 +162,35 @@ func (s *instance) struggle(sensor, burst int, l login, round int) (last bool, e
 		all = append(all, r)
 	}
 	left := all
-	for deadline := time.Now().Add(handPatience); len(left) > 1 || !left[0].in.Load(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); len(left) > 1 || !left[0].in.Load(); time.Sleep(time.Millisecond) {
 		left = slices.DeleteFunc(slices.Clone(all), func(r *rival) bool { return !r.alive() })
 		if len(left) == 0 || time.Now().After(deadline) {
-			return false, fmt.Errorf("%s: %d of %d connections are left: %v", l.user, len(left), burst, all)
+			return false, fmt.Errorf("%s: %d of %d connections are left: %v", l.name, len(left), burst, all)
 		}
 	}
-	d, err := s.device("mqtt", sensorLogin(sensor, 4).as("prober"))
+	d, err := s.client("tcp", sensorLogin(sensor, 4).as("prober"))
 	if err != nil {
 		return false, err
 	}
 	defer d.vanish()
-	probe := fmt.Sprintf(`{"version":%d,"durable":%v,"probe":%d}`, l.version, l.durable, round)
+	probe := fmt.Sprintf(`{"version":%d,"durable":%v,"probe":%d}`, l.version, l.keep, round)
 	// Until the subscription of a clean session is made a message may pass it by: so it is asked for once more.
-	if _, err := left[0].d.Write(subscribePacket(l.version, 2, 1, topicOf(sensor))); err != nil {
+	if err := left[0].d.send(subscribePacket(l.version, 2, 1, topicOf(sensor))); err != nil {
 		return false, err
 	}
 	for range 3 {
-		d.SetDeadline(time.Now().Add(handPatience))
+		d.SetDeadline(time.Now().Add(patience))
 		if err := d.publish(topicOf(sensor), probe); err != nil {
 			return false, err
 		}
 	}
 	if !left[0].hears(probe) {
-		return false, fmt.Errorf("%s: connection %d of %d is deaf (alive: %v)", l.user, left[0].number, burst, left[0].alive())
+		return false, fmt.Errorf("%s: connection %d of %d is deaf (alive: %v)", l.name, left[0].number, burst, left[0].alive())
 	}
 	left[0].d.vanish()
 	<-left[0].over
 	return left[0].number == burst-1, nil
 }
-
-func (l login) as(id string) login { l.id = id; return l }
 
 // TestTakeover_NothingComesBeforeConnack has a client with a lasting session come back again and again while messages for it come in:
 // the first packet it gets is CONNACK [MQTT-3.2.0-1].
@@ -202,7 +199,7 @@ func TestTakeover_NothingComesBeforeConnack(t *testing.T) {
 	dir, _ := founded(t, 1)
 	s := serve(t, dir)
 	l := sensorLogin(0, 5)
-	l.durable = true
+	l.keep = true
 	r := newReader("subscriber", l, 1, topicOf(0))
 	r.run(s, func() bool { return true })
 	var busy sync.WaitGroup
@@ -217,7 +214,7 @@ func TestTakeover_NothingComesBeforeConnack(t *testing.T) {
 		})
 	}
 	for n := range times {
-		d, err := s.device("mqtt", l)
+		d, err := s.client("tcp", l)
 		if err != nil {
 			t.Fatalf("login %d: %v", n, err)
 		}

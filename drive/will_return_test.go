@@ -16,28 +16,28 @@ func TestJournalCrash_WhoComesBackLeavesNoWill(t *testing.T) {
 			dir, ann := founded(t, 1)
 			s := serve(t, dir)
 			l := sensorLogin(0, version)
-			l.will = "I am gone"
-			if _, err := s.device("mqtt", l); err != nil {
+			l.will = willOfSensor(0, "I am gone", nil)
+			if _, err := s.client("tcp", l); err != nil {
 				t.Fatal(err)
 			}
 			if err := stop(s); err != nil {
 				t.Fatal(err)
 			}
 			s = serve(t, dir)
-			d, err := s.device("mqtt", ann.client("r", 4))
+			d, err := s.client("tcp", ann.lasting("r", 4))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if err := d.subscribe(1, "sensors/+/lwt"); err != nil {
 				t.Fatal(err)
 			}
-			c, err := s.device("mqtt", l)
+			c, err := s.client("tcp", l)
 			if err != nil {
 				t.Fatal(err)
 			}
 			d.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-			if head, body, err := d.next(); err == nil {
-				t.Errorf("%s, version %d: the will %q was published when its sensor came back", name, version, readMessage(4, head, body).payload)
+			if m, err := d.read(); err == nil {
+				t.Errorf("%s, version %d: the will %q was published when its sensor came back", name, version, m.payload)
 			}
 			c.vanish()
 			d.vanish()

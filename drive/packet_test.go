@@ -75,6 +75,70 @@ func frame(head byte, parts ...[]byte) []byte {
 	return join([]byte{head}, varint(len(body)), body)
 }
 
+// properties is the field of that name: 3.1.1 has none.
+func properties(version byte, all ...[]byte) []byte {
+	if version < 5 {
+		return nil
+	}
+	b := join(all...)
+	return join(varint(len(b)), b)
+}
+
+// acknowledgement is PUBACK, PUBREC, PUBREL or PUBCOMP: success is the same in both versions.
+func acknowledgement(kind, id int) []byte {
+	head := byte(kind << 4)
+	if kind == pPubrel {
+		head |= 2
+	}
+	return frame(head, u16(id))
+}
+
+// publication is a PUBLISH.
+type publication struct {
+	topic, payload string
+	qos            byte
+	id             int // QoS 0 has none
+	retain, dup    bool
+	props          []byte
+}
+
+func (m publication) packet(version byte) []byte {
+	head := byte(pPublish<<4) | m.qos<<1
+	if m.retain {
+		head |= retained
+	}
+	if m.dup {
+		head |= again
+	}
+	var number []byte
+	if m.qos > 0 {
+		number = u16(m.id)
+	}
+	return frame(head, text(m.topic), number, properties(version, m.props), []byte(m.payload))
+}
+
+// flags of PUBLISH
+const (
+	retained = 1
+	again    = 8
+)
+
+func subscribePacket(version byte, id int, qos byte, filters ...string) []byte {
+	b := join(u16(id), properties(version))
+	for _, f := range filters {
+		b = join(b, text(f), []byte{qos})
+	}
+	return frame(pSubscribe<<4|2, b)
+}
+
+func unsubscribePacket(version byte, id int, filters ...string) []byte {
+	b := join(u16(id), properties(version))
+	for _, f := range filters {
+		b = join(b, text(f))
+	}
+	return frame(pUnsubscribe<<4|2, b)
+}
+
 // packet is one that was received.
 type packet struct {
 	head    byte
@@ -147,7 +211,7 @@ func readVarint(b []byte) (n, size int) {
 var errWire = errors.New("the server sent an ill-formed packet")
 
 // parse fills in the fields of what a server sends.
-func (p *packet) parse(v5 bool) (err error) {
+func (p *packet) parse(version byte) (err error) {
 	defer func() {
 		if recover() != nil {
 			err = fmt.Errorf("%w: %#x %x", errWire, p.head, p.body)
@@ -156,7 +220,7 @@ func (p *packet) parse(v5 bool) (err error) {
 	b := p.body
 	take := func(n int) []byte { f := b[:n]; b = b[n:]; return f }
 	properties := func() {
-		if !v5 || len(b) == 0 {
+		if version < 5 || len(b) == 0 {
 			return
 		}
 		n, size := readVarint(b)
@@ -176,7 +240,7 @@ func (p *packet) parse(v5 bool) (err error) {
 		p.payload, b = string(b), nil
 	case pPuback, pPubrec, pPubrel, pPubcomp:
 		p.id = int(binary.BigEndian.Uint16(take(2)))
-		if len(b) > 0 && v5 {
+		if len(b) > 0 && version == 5 {
 			p.code = take(1)[0]
 			properties()
 		}
