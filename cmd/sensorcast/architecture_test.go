@@ -29,7 +29,8 @@ var mayImport = map[string][]string{
 	"web":              {},
 	"cmd/sensorcast":   {"telemetry", "auth", "ingest", "command", "wire", "store", "broker", "bridge", "api", "simulator", "edge", "web"},
 	"bench":            {"simulator"},
-	"drive":            {}, // tests only
+	"drive":            {}, // tests only, as the next
+	"drive/hostile":    {},
 }
 
 // home is the one package that may import each third-party module. The bench is a guest everywhere: it measures others.
