@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -261,6 +262,39 @@ func TestPublishRate_IsHeldByNotReading(t *testing.T) {
 			t.Error("pauses are not counted")
 		}
 	}, slow)
+}
+
+// A connection that is no bare socket (TLS, a WebSocket) hands over what came in pieces of any size. However they fall in relation to
+// the buffers, every byte arrives.
+func TestInbound_PiecesArriveWhole(t *testing.T) {
+	inBubble(t, autoIntake, func(t *testing.T, h *house) {
+		p := h.pipeLogin(t, "A", func(pk *packets.Packet) { pk.Connect.Keepalive = 0 })
+		var sent []byte
+		var want []string
+		for id, size := range []int{burstBytes - 40, 100, burstBytes, burstBytes + 100, 3 * burstBytes, 1} {
+			payload := strings.Repeat(string(rune('a'+id)), size)
+			want = append(want, payload)
+			sent = append(sent, encode(publish("sensors/A/telemetry", payload, 1, uint16(id+1)))...)
+		}
+		for _, piece := range []int{5, smallBytes - 1, smallBytes, smallBytes + 1} {
+			go func() {
+				for b := range slices.Chunk(sent, piece) {
+					if _, err := p.c.Write(b); err != nil {
+						return
+					}
+				}
+			}()
+			before := len(h.in.accepted())
+			for id := range want {
+				if got := p.want(packets.Puback); int(got.PacketID) != id+1 {
+					t.Fatalf("pieces of %d: got PUBACK %d, want %d", piece, got.PacketID, id+1)
+				}
+			}
+			if got := h.in.accepted()[before:]; !slices.Equal(got, want) {
+				t.Errorf("pieces of %d: payloads differ from what was sent", piece)
+			}
+		}
+	})
 }
 
 // Bytes have a rate of their own, which a few large messages reach.

@@ -192,10 +192,11 @@ func (c *conn) fillSmall() (n int, err error) {
 		if c.small == nil {
 			c.small = make([]byte, smallBytes)
 		}
-		n, err = c.raw.Read(c.small)
+		small := c.small[:min(smallBytes, max(1, burstBytes-len(c.cut)))] // no more than fits behind what was cut off
+		n, err = c.raw.Read(small)
 		c.acquire()
-		c.to += copy(c.buf[c.to:], c.small[:n])
-		c.more = n == len(c.small)
+		c.to += copy(c.buf[c.to:], small[:n])
+		c.more = n == len(small)
 	} else {
 		if c.buf == nil {
 			c.acquire()

@@ -17,8 +17,8 @@ type stage struct {
 	sensors atomic.Int64
 }
 
-func newStage(t *testing.T, data string) *stage {
-	s := &stage{instance: serve(t, data)}
+func newStage(t *testing.T, data string, args ...string) *stage {
+	s := &stage{instance: serve(t, data, args...)}
 	s.register("root") // the first account is an admin, who sees more than others
 	s.ann = s.register("ann")
 	return s

@@ -3,6 +3,7 @@ package drive
 import (
 	"bufio"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -102,6 +103,31 @@ func (s *instance) metrics() map[string]float64 {
 		}
 	}
 	return all
+}
+
+// attending is how many goroutines of the server attend to clients of MQTT.
+func (s *instance) attending() (n int) {
+	s.t.Helper()
+	resp, err := http.Get("http://" + s.addr["admin"] + "/debug/pprof/goroutine?debug=1")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	profile, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, stack := range strings.Split(string(profile), "\n\n") {
+		if strings.Contains(stack, "sensorcast/broker.(*conn)") || strings.Contains(stack, "sensorcast/bridge.(*Tunnel)") {
+			head := stack[:strings.Index(stack, " @")]
+			some, err := strconv.Atoi(head[strings.LastIndex(head, "\n")+1:]) // the first one has the profile's title above it
+			if err != nil {
+				s.t.Fatalf("read the profile: %v in %.200s", err, stack)
+			}
+			n += some
+		}
+	}
+	return n
 }
 
 // settled waits until a figure is what it should be.

@@ -87,7 +87,7 @@ func serve(t *testing.T, dir string, args ...string) *instance {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.kill)
+	t.Cleanup(func() { s.kill(); s.sound(t) })
 	ready := make(chan struct{})
 	go func() {
 		lines := bufio.NewScanner(io.TeeReader(stderr, s.log))
@@ -120,6 +120,17 @@ func (s *instance) kill() {
 		_ = s.cmd.Process.Kill()
 		<-s.done
 		s.done <- nil
+	}
+}
+
+// sound checks that the server told of no data race, which only one built to look for them can, and of no panic.
+func (s *instance) sound(t *testing.T) {
+	t.Helper()
+	for _, mark := range []string{"WARNING: DATA RACE", "panic: ", "\ngoroutine "} {
+		if log := s.log.String(); strings.Contains(log, mark) {
+			t.Errorf("the server's log holds %q:\n%s", mark, log)
+			return
+		}
 	}
 }
 

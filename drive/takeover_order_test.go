@@ -29,7 +29,7 @@ func TestTakeover_TheNewestWins(t *testing.T) {
 		s.settled(received, before+1)
 		var all []*rival
 		for n := range waiting {
-			r, err := s.claim(l, topicOf(0), n)
+			r, err := s.claim("tcp", l, topicOf(0), n)
 			if err != nil {
 				t.Fatal(err)
 			}

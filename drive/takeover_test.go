@@ -2,7 +2,6 @@ package drive
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,8 +22,8 @@ type rival struct {
 }
 
 // claim connects and says CONNECT; what the server answers is seen to by a goroutine that ends with the connection.
-func (s *instance) claim(l login, filter string, number int) (*rival, error) {
-	c, err := net.Dial("tcp", s.addr["mqtt"])
+func (s *instance) claim(transport string, l login, filter string, number int) (*rival, error) {
+	c, err := s.door(transport, "").dial()
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +118,7 @@ func TestTakeover_NobodyIsDeafAfterwards(t *testing.T) {
 				var mu sync.Mutex
 				for i := range ids {
 					all.Go(func() {
-						last, err := s.struggle(i, burst, login{
+						last, err := s.struggle("tcp", i, burst, login{
 							role: role{serialOf(i), fleetSecret}, id: fmt.Sprintf("rival-%v", durable), version: version, keep: durable,
 						}, round)
 						if err != nil {
@@ -152,10 +151,10 @@ func TestTakeover_NobodyIsDeafAfterwards(t *testing.T) {
 
 // struggle makes one burst for one id, sees that one connection is left and that it hears, and lets it vanish. It reports whether that was
 // the last one.
-func (s *instance) struggle(sensor, burst int, l login, round int) (last bool, err error) {
+func (s *instance) struggle(transport string, sensor, burst int, l login, round int) (last bool, err error) {
 	var all []*rival
 	for n := range burst {
-		r, err := s.claim(l, topicOf(sensor), n)
+		r, err := s.claim(transport, l, topicOf(sensor), n)
 		if err != nil {
 			return false, err
 		}
