@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -54,6 +55,8 @@ type webSocket struct {
 	*websocket.Conn
 	message io.Reader // what is left of the one being read; nil: none
 	pieces  bool
+
+	writing sync.Mutex // one message after another, as a socket takes bytes
 }
 
 func dialWebSocket(url string, pieces bool) (*webSocket, error) {
@@ -87,6 +90,8 @@ func (w *webSocket) Read(b []byte) (int, error) {
 
 // Write sends one message, or its pieces.
 func (w *webSocket) Write(b []byte) (int, error) {
+	w.writing.Lock()
+	defer w.writing.Unlock()
 	size := len(b)
 	if w.pieces {
 		size = pieceBytes

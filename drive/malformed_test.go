@@ -91,6 +91,7 @@ func (b *bystander) done(t *testing.T) {
 
 // Every malformed packet closes its connection, a v5 client is told why, nobody else notices, and nothing is left of it.
 func TestMalformed_CostsOneConnectionAtEveryDoor(t *testing.T) {
+	t.Parallel()
 	s := newSecureStage(t)
 	who, _ := s.newSensor()
 	other := s.bystander(t)
@@ -116,6 +117,7 @@ func TestMalformed_CostsOneConnectionAtEveryDoor(t *testing.T) {
 }
 
 func TestMalformed_ConnectIsRefusedAtEveryDoor(t *testing.T) {
+	t.Parallel()
 	s := newSecureStage(t)
 	other := s.bystander(t)
 	atEveryDoor(t, func(t *testing.T, transport string) {
@@ -139,6 +141,7 @@ func TestMalformed_ConnectIsRefusedAtEveryDoor(t *testing.T) {
 }
 
 func TestMalformed_FiltersAreRefusedOneByOneAtEveryDoor(t *testing.T) {
+	t.Parallel()
 	s := newSecureStage(t)
 	everyWay(t, func(t *testing.T, transport string, v5 bool) {
 		p := s.enter(t, transport, v5, login{role: s.viewer(), id: "filters"})
