@@ -16,7 +16,7 @@ func TestDefect13_DeepTopicsAreRefused(t *testing.T) {
 		if v5 {
 			no = 0x8f
 		}
-		p := s.enter(t, transport, v5, login{role: s.viewer(), id: "deep"})
+		p := s.enter(t, transport, v5, login{role: who, id: "deep"})
 		if got := p.subscribe(nil, subscription{deep, 0}, subscription{long, 0}, subscription{topic, 0}).codes; string(got) != string([]byte{no, no, 0}) {
 			t.Errorf("got SUBACK %#x, want %#x twice and 0", got, no)
 		}
@@ -43,7 +43,7 @@ func TestDefect15_MultiLevelWildcardTakesItsParent(t *testing.T) {
 		sensor := s.enter(t, transport, v5, login{role: who, id: "sensor"})
 		sensor.publish(topic, "1", 1, 1, retained)
 		for _, filter := range []string{topic + "/#", "sensors/" + who.name + "/+/#"} {
-			p := s.enter(t, transport, v5, login{role: s.viewer(), id: t.Name() + filter})
+			p := s.enter(t, transport, v5, login{role: who, id: t.Name() + filter})
 			p.subscribe(nil, subscription{filter, 1})
 			if m := p.receive(); m.topic != topic || !m.retain() {
 				t.Errorf("%s: got %s, want what is retained", filter, m)
@@ -62,10 +62,10 @@ func TestDefect16_NoExpiryNobodySet(t *testing.T) {
 	s := newSecureStage(t)
 	everyWay(t, func(t *testing.T, transport string, v5 bool) {
 		who, topic := s.newSensor()
-		live := s.enter(t, transport, true, login{role: s.viewer(), id: "live"})
+		live := s.enter(t, transport, true, login{role: who, id: "live"})
 		live.subscribe(nil, subscription{topic, 1})
 		s.enter(t, transport, v5, login{role: who, id: "sensor"}).publish(topic, "1", 1, 1, retained)
-		late := s.enter(t, transport, true, login{role: s.viewer(), id: "late"})
+		late := s.enter(t, transport, true, login{role: who, id: "late"})
 		late.subscribe(nil, subscription{topic, 1})
 		for _, p := range []*peer{live, late} {
 			if m := p.receive(); m.value(propMessageExpiry) != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -61,7 +60,7 @@ type webSocket struct {
 
 func dialWebSocket(url string, pieces bool) (*webSocket, error) {
 	dialer := websocket.Dialer{Subprotocols: []string{"mqtt"}, ReadBufferSize: 256, WriteBufferSize: 256, HandshakeTimeout: patience}
-	ws, resp, err := dialer.Dial(url, http.Header{})
+	ws, resp, err := dialer.Dial(url, nil)
 	if err != nil {
 		return nil, err
 	}

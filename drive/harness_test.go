@@ -1,3 +1,11 @@
+// Package drive has the tests that drive the whole server as its users do: the command, built once, in a process of its own; MQTT through
+// TCP, TLS and WebSockets, by hand and by the clients of others; REST, tickets and sockets of viewers. Of the server they know what it
+// prints, what it answers and what its admin listener tells, so that they hold whatever becomes of the code. What wants a clock of its
+// own or a look inside belongs to the package it is about.
+//
+// harness, fleet: processes, accounts, sensors, figures. door, packet, client, peer: MQTT by hand. The rest are tests: endtoend, edge and
+// command for the product; conformance, malformed and defects for the protocol; interop for other people's clients; journal, crash, will,
+// takeover, storm and footprint for what goes wrong and for many at once.
 package drive
 
 import (
