@@ -80,8 +80,8 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, why)
 		return
 	}
-	hijacked := &hijacker{ResponseWriter: w, timeout: h.cfg.PeerTimeout}
-	ws, err := d.upgrader.Upgrade(hijacked, r, nil)
+	hijacked := &hijacker{ResponseWriter: w}
+	_, err := d.upgrader.Upgrade(hijacked, r, nil)
 	if err != nil {
 		h.release()
 		if hijacked.reader == nil {
@@ -90,12 +90,11 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.log.Debug("upgrade failed", "err", err)
 		return
 	}
-	hijacked.reader.sealed = true
 	h.counters.opened.Add(1)
 	s := h.newSession(hijacked.reader.Conn, claim)
-	var in inbound = &viewer{session: s, commands: d.commands}
+	s.in = &viewer{session: s, commands: d.commands}
 	if s.device {
-		in = &publisher{session: s, intake: d.intake}
+		s.in = &publisher{session: s, intake: d.intake}
 	}
 	switch {
 	case !h.enter(s):
@@ -105,9 +104,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.sender.Wake()
 		h.log.Debug("session opened", "who", s.principal)
 	}
-	// The reader has a goroutine of its own, with a small stack, and this one returns, which frees what net/http keeps for a request.
-	// It ends with its socket: Hub.Close and the timeouts see to that.
-	go s.run(ws, in)
+	s.listen() // this goroutine returns, which frees what net/http keeps for a request
 }
 
 // proof is what a client shows to be let in: a ticket, or the token a session before gave it.
@@ -214,8 +211,7 @@ func (h *Hub) redeem(ctx context.Context, p proof) (claim auth.Claim, why *refus
 // hijacker slips a readSide between gorilla and the connection.
 type hijacker struct {
 	http.ResponseWriter
-	timeout time.Duration // of the readSide
-	reader  *readSide
+	reader *readSide
 }
 
 // Hijack implements http.Hijacker.
@@ -224,28 +220,15 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.reader = &readSide{Conn: c, timeout: h.timeout}
+	h.reader = &readSide{Conn: c}
 	return h.reader, rw, nil
 }
 
 // readSide is the connection as gorilla sees it. Once sealed it swallows writes, for gorilla answers breaches of the protocol by itself,
-// in the middle of a frame of ours if need be. And it keeps the read deadline ahead of a peer that shows signs of life.
+// in the middle of a frame of ours if need be.
 type readSide struct {
 	net.Conn
-	timeout  time.Duration // zero: deadlines are somebody else's business
-	extended time.Time
-	sealed   bool
-}
-
-func (c *readSide) Read(b []byte) (int, error) {
-	// Setting a deadline costs more than reading a few bytes; an eighth of it is near enough.
-	if now := time.Now(); c.timeout > 0 && now.Sub(c.extended) > c.timeout/8 {
-		if err := c.Conn.SetReadDeadline(now.Add(c.timeout)); err != nil {
-			return 0, err
-		}
-		c.extended = now
-	}
-	return c.Conn.Read(b)
+	sealed bool
 }
 
 func (c *readSide) Write(b []byte) (int, error) {

@@ -10,7 +10,7 @@ import (
 const beats = 25
 
 // heartbeat pings every session once in Config.PingEvery, group by group, gives it a new resume token, and ends those whose lifetime is
-// over.
+// over and those whose peer has been silent for too long.
 func (h *Hub) heartbeat() {
 	tick := time.NewTicker(max(h.cfg.PingEvery/beats, time.Millisecond))
 	defer tick.Stop()
@@ -26,11 +26,15 @@ func (h *Hub) heartbeat() {
 }
 
 func (h *Hub) beat(group int, now time.Time, senders []*wire.Sender) []*wire.Sender {
-	var alive, over []*session
+	var alive, over, lost []*session
 	h.mu.Lock()
 	for _, s := range h.beats[group] {
-		if now.After(s.expires) {
+		switch {
+		case now.After(s.expires):
 			over = append(over, s)
+			continue
+		case now.UnixNano()-s.heard.Load() > int64(h.cfg.PeerTimeout):
+			lost = append(lost, s)
 			continue
 		}
 		s.box.setPing()
@@ -43,6 +47,9 @@ func (h *Hub) beat(group int, now time.Time, senders []*wire.Sender) []*wire.Sen
 	}
 	h.pool.WakeAll(senders)
 	clear(senders)
+	for _, s := range lost {
+		s.kill()
+	}
 	for _, s := range over {
 		s.end(CloseGoingAway, "the connection has reached its age limit, connect again", true)
 	}

@@ -22,6 +22,7 @@ type Hub struct {
 	snaps    Snapshots
 	history  Log
 	pool     *wire.Pool
+	poller   *wire.Poller // nil where the system has none
 	log      *slog.Logger
 	counters counters
 	stop     chan struct{}  // closed by Close
@@ -66,6 +67,9 @@ func New(cfg Config, tickets Tickets, dir *auth.Directory, kept Kept, pool *wire
 	}
 	h.seq = h.cfg.LastSeq()
 	h.memory = memory{lost: h.seq, limit: memoryReadings}
+	if h.poller, _ = wire.NewPoller(); h.poller == nil {
+		h.log.Info("this system does not watch sockets: each costs a goroutine")
+	}
 	h.wg.Go(h.heartbeat) // ends when stop is closed
 	return h
 }
@@ -232,6 +236,9 @@ func (h *Hub) Close(ctx context.Context) error {
 	}
 	all := h.sessionsLocked()
 	h.mu.Unlock()
+	if h.poller != nil {
+		defer h.poller.Close() // who is killed after it is told without it
+	}
 	for _, s := range all {
 		s.end(CloseRestart, "the server is restarting", true)
 	}

@@ -2,13 +2,11 @@ package bridge
 
 import (
 	"errors"
-	"io"
 	"math/rand/v2"
 	"net"
 	"slices"
+	"sync/atomic"
 	"time"
-
-	"github.com/gorilla/websocket"
 
 	"sensorcast/auth"
 	"sensorcast/wire"
@@ -24,6 +22,13 @@ type session struct {
 	all       bool      // watches every sensor of its owner, also later ones
 	expires   time.Time // resuming does not move it: then a new ticket is asked for
 	box       outbox
+
+	in       inbound
+	decoder  decoder                    // of whoever attends
+	rate     allowance                  // likewise
+	heard    atomic.Int64               // when the peer last sent anything, Unix nanoseconds
+	socket   atomic.Pointer[wire.Watch] // nil: the socket is read by a goroutine of its own
+	attended atomic.Bool                // a goroutine reads the socket, or the session is over
 
 	// Guarded by Hub.mu.
 	rooms   []*room // those it watches
@@ -43,6 +48,12 @@ func (h *Hub) newSession(conn net.Conn, claim auth.Claim) *session {
 		device:    claim.Kind == ticketOfSensor,
 		all:       claim.All,
 		expires:   claim.Until,
+	}
+	s.heard.Store(time.Now().UnixNano())
+	s.attended.Store(true) // until listen
+	s.decoder.limit = viewerLimit
+	if s.device {
+		s.decoder.limit = sensorLimit
 	}
 	if s.expires.IsZero() {
 		// Spread by a fifth either way, so that sessions opened together, after a restart say, do not all come back together.
@@ -105,30 +116,7 @@ func (s *session) end(code int, reason string, drain bool) {
 func (s *session) kill() {
 	s.box.fail()
 	s.conn.Close()
-}
-
-// run reads until the session is over and then closes the socket. It is the session's goroutine.
-func (s *session) run(ws *websocket.Conn, in inbound) {
-	defer s.hub.release()
-	defer s.kill()
-	err := s.read(ws, in)
-
-	var violation *violation
-	var closed *websocket.CloseError
-	switch {
-	case errors.As(err, &violation):
-		s.end(violation.code, violation.reason, true) // with the replies that name what was wrong
-	case errors.As(err, &closed) && closed.Code != CloseLost:
-		s.hub.leave(s, CloseNormal) // whatever code the peer gave: it must not choose our counters
-		s.end(closed.Code, "", false)
-		s.box.awaitFlushed()
-		return
-	default: // end of file, a reset, silence: nobody is there to answer
-		s.hub.leave(s, CloseLost)
-		return
+	if s.socket.Load() != nil {
+		s.Readable() // nobody is told of a socket that this side has closed
 	}
-	// Closing a socket with unread data resets it, and the reset may overtake our close frame: read on until the peer has closed its
-	// side. The timer started by end bounds this.
-	s.box.awaitFlushed()
-	io.Copy(io.Discard, s.conn)
 }

@@ -70,7 +70,7 @@ func (t *Tunnel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.hub.refuse(w, why)
 		return
 	}
-	hijacked := &hijacker{ResponseWriter: w} // no timeout: how long a client may be silent is for MQTT's keep alive to say
+	hijacked := &hijacker{ResponseWriter: w}
 	ws, err := t.upgrader.Upgrade(hijacked, r, http.Header{"Sec-Websocket-Protocol": {protocol}})
 	if err != nil {
 		if hijacked.reader == nil {
