@@ -66,7 +66,7 @@ go-test: $(BIN)
 # A short look for what nobody thought of; FUZZTIME=10m is a long one.
 FUZZTIME ?= 5s
 fuzz:
-	$(GO) test ./bridge -run '^$$$$' -fuzz FuzzDecoder_Bytes -fuzztime $(FUZZTIME)
+	$(GO) test ./bridge -run '^$$' -fuzz FuzzDecoder_Bytes -fuzztime $(FUZZTIME)
 	$(GO) test ./broker -run '^$$' -fuzz FuzzConn_AnyBytes -fuzztime $(FUZZTIME)
 	$(GO) test ./telemetry -run '^$$' -fuzz FuzzValidFilter -fuzztime $(FUZZTIME)
 	$(GO) test ./telemetry/format -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)

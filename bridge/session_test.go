@@ -373,3 +373,33 @@ func FuzzSession(f *testing.F) {
 		eventually(t, "the session to end", func() bool { return w.hub.Stats().Sessions == 0 })
 	})
 }
+
+// Somebody closes the socket while its reader is about to rest: nobody will be told of it, so the reader has to go on and end the session.
+func TestSession_ReaderDoesNotRestOnAClosedSocket(t *testing.T) {
+	w := newWorld(t, Config{}, nil)
+	if w.hub.poller == nil {
+		t.Skip("this system watches no sockets")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{hub: w.hub, conn: conn}
+	raw, _ := conn.(*net.TCPConn).SyscallConn()
+	socket, err := w.hub.poller.Add(raw, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Forget()
+	s.socket.Store(socket)
+	s.attended.Store(true)
+	conn.Close()
+	if !s.rest() {
+		t.Error("rests on a closed socket, want it to go on")
+	}
+}
