@@ -43,6 +43,9 @@ func (d *DB) resume() error {
 		if err != nil {
 			return fmt.Errorf("read state of the log: %w", err)
 		}
+		if err := tx.QueryRow(endOfLog).Scan(&d.end); err != nil {
+			return fmt.Errorf("find end of the log: %w", err)
+		}
 		if err := d.tail.load(tx, indexed); err != nil {
 			return fmt.Errorf("read end of the log: %w", err)
 		}

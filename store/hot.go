@@ -3,6 +3,7 @@ package store
 import (
 	"database/sql"
 	"fmt"
+	"slices"
 )
 
 // rowsAtOnce are the sizes in which multi-row statements exist; the small ones serve what is left over. A larger one saves little and
@@ -35,7 +36,7 @@ type hot map[string]*sql.Stmt
 
 func prepareHot(db *sql.DB) (hot, error) {
 	h := hot{}
-	queries := append([]string{endOfLog}, changeStatements...)
+	queries := slices.Clone(changeStatements)
 	for _, m := range []multi{insertReadings, updateStatuses, insertIndex} {
 		queries = append(queries, m[:]...)
 	}

@@ -52,6 +52,9 @@ func (d *DB) indexTail(ctx context.Context, rows int) (done int, err error) {
 		if err := d.run.insert(tx, d.hot, done); err != nil {
 			return err
 		}
+		if err := d.settle(tx, d.run.sensors(done)); err != nil {
+			return fmt.Errorf("update sensors: %w", err)
+		}
 		if done < len(d.run.rows) {
 			return nil
 		}
@@ -83,6 +86,17 @@ func (d *DB) beginRun() {
 }
 
 func (d *DB) nextRun() time.Time { return time.Unix(0, d.runAt.Load()).Add(runEvery) }
+
+// sensors are those of the next n rows, each once.
+func (r *run) sensors(n int) []int64 {
+	var all []int64
+	for i := range r.rows[:n] {
+		if i == 0 || r.rows[i].sensor != r.rows[i-1].sensor {
+			all = append(all, r.rows[i].sensor)
+		}
+	}
+	return all
+}
 
 func (r *run) insert(tx *sql.Tx, h hot, n int) error {
 	for some := r.rows[:n]; len(some) > 0; {

@@ -1,18 +1,22 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"sensorcast/telemetry"
 )
 
 // ordering is one way to sort a list of sensors. Ties are broken by id, so that every sensor has exactly one place.
 type ordering struct {
-	column     string
+	column     string // empty: when the sensor was last seen
 	numeric    bool
 	descending bool
 }
@@ -21,7 +25,7 @@ type ordering struct {
 var orderings = map[string]ordering{
 	"serial_no":    {column: "s.serial"},
 	"name":         {column: "s.name COLLATE NOCASE"},
-	"last_seen_at": {column: "st.last_seen_at", numeric: true}, // never seen is 0: before all others
+	"last_seen_at": {numeric: true}, // never seen is 0: before all others. No column says it; see byStanding
 	"created_at":   {column: "s.created_at", numeric: true},
 }
 
@@ -72,6 +76,44 @@ func (d *DB) ListSensors(ctx context.Context, q telemetry.SensorQuery) (items []
 	if err != nil {
 		return nil, "", err
 	}
+	switch q.State {
+	case "", telemetry.StateOnline, telemetry.StateSilent, telemetry.StateNeverSeen:
+	default:
+		return nil, "", telemetry.Invalid("state", "must be online, silent or never_seen")
+	}
+	var after cursor
+	if q.After != "" {
+		if after, err = parseCursor(q.After, q.Sort); err != nil {
+			return nil, "", err
+		}
+	}
+	// Which sensors first, all that is shown of them afterwards: sorting a long list carries only what it is sorted by.
+	page, err := d.page(ctx, q, o, after)
+	if err != nil {
+		return nil, "", err
+	}
+	limit := max(q.Limit, 1)
+	more := len(page) > limit // one more than asked for shows that there is a next page
+	page = page[:min(len(page), limit)]
+	if items, err = d.inOrder(ctx, page); err != nil {
+		return nil, "", err
+	}
+	if more {
+		next = o.cursorAt(page[limit-1], q.Sort).String()
+	}
+	return items, next, nil
+}
+
+// candidate is a sensor that may be on a page.
+type candidate struct {
+	id           int64
+	key          string        // what the list is sorted by, unless that is seenAt
+	silenceAfter time.Duration // zero: the server's default
+	seenAt       telemetry.Millis
+}
+
+// page selects which sensors are on a page, and one more if there is one.
+func (d *DB) page(ctx context.Context, q telemetry.SensorQuery, o ordering, after cursor) (page []candidate, err error) {
 	where := conditions{}
 	where.add("s.owner_id = ?", q.OwnerID)
 	if q.Text != "" {
@@ -80,70 +122,101 @@ func (d *DB) ListSensors(ctx context.Context, q telemetry.SensorQuery) (items []
 	if q.Tag != "" {
 		where.add("s.id IN (SELECT sensor_id FROM sensor_tags WHERE tag = ?)", q.Tag)
 	}
-	if err := whereState(&where, q); err != nil {
-		return nil, "", err
+	if q.After != "" && o.column != "" {
+		o.after(&where, after)
 	}
-	if q.After != "" {
-		c, err := parseCursor(q.After, q.Sort)
-		if err != nil {
-			return nil, "", err
+	query := "SELECT s.id, " + cmp.Or(o.column, "''") + ", s.silence_after, st.last_seen_at FROM sensors s CROSS JOIN sensor_status st ON st.sensor_id = s.id WHERE " +
+		where.String() + o.by()
+	count := max(q.Limit, 1) + 1
+	if q.State == "" && o.column != "" {
+		query, where.args = query+" LIMIT ?", append(where.args, count)
+	}
+	err = d.steady(ctx, func(ctx context.Context) error {
+		if page, err = d.candidates(ctx, query, where.args); err == nil {
+			d.tail.seen(page)
 		}
-		o.after(&where, c)
-	}
-	limit := max(q.Limit, 1)
-	// Which sensors first, all that is shown of them afterwards: sorting a long list carries only what it is sorted by.
-	page := "SELECT s.id FROM sensors s CROSS JOIN sensor_status st ON st.sensor_id = s.id WHERE " + where.String() + o.by() + " LIMIT ?"
-	items, err = d.sensors(ctx, selectSensor+" WHERE s.id IN ("+page+")"+o.by(), append(where.args, limit+1))
-	if err != nil {
-		return nil, "", err
-	}
-	if len(items) > limit { // one more than asked for shows that there is a next page
-		items = items[:limit]
-		next = o.cursorAt(items[limit-1], q.Sort).String()
-	}
-	return items, next, nil
+		return err
+	})
+	return byStanding(page, q, o, after, count), err
 }
 
-func (d *DB) sensors(ctx context.Context, query string, args []any) ([]telemetry.Sensor, error) {
-	ctx, cancel := reading(ctx)
-	defer cancel()
+// byStanding is the part of a query that depends on when sensors were last seen, which SQL cannot know: part of it is in the tail.
+func byStanding(all []candidate, q telemetry.SensorQuery, o ordering, after cursor, count int) []candidate {
+	if q.State != "" {
+		all = slices.DeleteFunc(all, func(c candidate) bool {
+			return telemetry.StateAt(c.seenAt, cmp.Or(c.silenceAfter, q.SilenceDefault), q.Now) != q.State
+		})
+	}
+	if o.column == "" {
+		order := func(a, b candidate) int { return cmp.Or(cmp.Compare(a.seenAt, b.seenAt), cmp.Compare(a.id, b.id)) }
+		if o.descending {
+			up := order
+			order = func(a, b candidate) int { return up(b, a) }
+		}
+		if q.After != "" {
+			last := candidate{id: after.ID, seenAt: telemetry.Millis(after.Number)}
+			all = slices.DeleteFunc(all, func(c candidate) bool { return order(c, last) <= 0 })
+		}
+		slices.SortFunc(all, order)
+	}
+	return all[:min(len(all), count)]
+}
+
+func (d *DB) candidates(ctx context.Context, query string, args []any) (all []candidate, err error) {
 	rows, err := d.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("query sensors: %w", readError(err))
 	}
 	defer rows.Close()
-	var out []telemetry.Sensor
 	for rows.Next() {
-		s, err := scanSensor(rows.Scan)
-		if err != nil {
+		var c candidate
+		var silence int64
+		if err := rows.Scan(&c.id, &c.key, &silence, &c.seenAt); err != nil {
 			return nil, fmt.Errorf("read sensors: %w", err)
 		}
-		out = append(out, s)
+		c.silenceAfter = time.Duration(silence) * time.Millisecond
+		all = append(all, c)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read sensors: %w", readError(err))
 	}
-	return out, nil
+	return all, nil
 }
 
-// whereState says in SQL what telemetry.StateAt says in Go.
-func whereState(where *conditions, q telemetry.SensorQuery) error {
-	const deadline = "st.last_seen_at + CASE s.silence_after WHEN 0 THEN ? ELSE s.silence_after END"
-	switch q.State {
-	case "":
-	case telemetry.StateNeverSeen:
-		where.add("st.last_seen_at = 0")
-	case telemetry.StateSilent:
-		where.add("st.last_seen_at <> 0 AND "+deadline+" <= ?", q.SilenceDefault.Milliseconds(), int64(q.Now))
-	case telemetry.StateOnline:
-		where.add("st.last_seen_at <> 0 AND "+deadline+" > ?", q.SilenceDefault.Milliseconds(), int64(q.Now))
-	default:
-		return telemetry.Invalid("state", "must be online, silent or never_seen")
+// seen adds what the tail says to what rows said of the sensors.
+func (t *tail) seen(all []candidate) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range all {
+		if more, ok := t.standingLocked(all[i].id); ok {
+			all[i].seenAt = more.seenAt
+		}
 	}
-	return nil
+}
+
+// inOrder returns the sensors of a page, without those deleted meanwhile.
+func (d *DB) inOrder(ctx context.Context, page []candidate) ([]telemetry.Sensor, error) {
+	if len(page) == 0 {
+		return nil, nil
+	}
+	places := make(map[int64]int, len(page))
+	ids := make([]int64, len(page))
+	for i, c := range page {
+		ids[i], places[c.id] = c.id, i
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, fmt.Errorf("encode page: %w", err)
+	}
+	items, err := d.sensors(ctx, "s.id IN (SELECT value FROM json_each(?))", string(list))
+	slices.SortFunc(items, func(a, b telemetry.Sensor) int { return cmp.Compare(places[a.ID], places[b.ID]) })
+	return items, err
 }
 
 func (o ordering) by() string {
+	if o.column == "" {
+		return ""
+	}
 	if o.descending {
 		return " ORDER BY " + o.column + " DESC, s.id DESC"
 	}
@@ -162,17 +235,16 @@ func (o ordering) after(where *conditions, c cursor) {
 	where.add("("+o.column+", s.id) "+beyond+" (?, ?)", key, c.ID)
 }
 
-func (o ordering) cursorAt(s telemetry.Sensor, sort string) cursor {
-	c := cursor{Sort: sort, ID: s.ID}
-	switch o.column {
-	case orderings["serial_no"].column:
-		c.Text = s.Serial
-	case orderings["name"].column:
-		c.Text = s.Name
-	case orderings["last_seen_at"].column:
-		c.Number = int64(s.Status.LastSeenAt)
-	case orderings["created_at"].column:
-		c.Number = int64(s.CreatedAt)
+// cursorAt is the place of c.
+func (o ordering) cursorAt(c candidate, sort string) cursor {
+	at := cursor{Sort: sort, ID: c.id}
+	switch {
+	case o.column == "":
+		at.Number = int64(c.seenAt)
+	case o.numeric:
+		at.Number, _ = strconv.ParseInt(c.key, 10, 64) // an integer of the table
+	default:
+		at.Text = c.key
 	}
-	return c
+	return at
 }

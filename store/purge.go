@@ -15,13 +15,13 @@ func markForPurge(tx *sql.Tx, where string, arg int64) error {
 	return err
 }
 
-// purgeOrphans marks those sensors of a batch that do not exist: they were deleted while their readings waited to be recorded.
-func (d *DB) purgeOrphans(tx *sql.Tx, sensors []newest) error {
-	for _, s := range sensors {
+// purgeOrphans marks those of the sensors that do not exist: they were deleted while their readings waited to be recorded.
+func (d *DB) purgeOrphans(tx *sql.Tx, sensors []int64) error {
+	for _, sensor := range sensors {
 		result, err := tx.Exec(`
 			INSERT INTO purges (sensor_id, through) SELECT ?1, (`+endOfLog+`)
 			WHERE NOT EXISTS (SELECT 1 FROM sensor_status WHERE sensor_id = ?1)
-			ON CONFLICT (sensor_id) DO UPDATE SET through = max(through, excluded.through)`, s.sensor)
+			ON CONFLICT (sensor_id) DO UPDATE SET through = max(through, excluded.through)`, sensor)
 		if err != nil {
 			return err
 		}

@@ -22,13 +22,8 @@ const (
 	viaShift    = 1
 )
 
-// recordScratch is memory Record keeps from one batch to the next. Guarded by the writer's turn.
-type recordScratch struct {
-	args   []any
-	status statusScratch
-}
-
-// Record makes the batch durable in one transaction: readings, each sensor's latest and last-seen, problems, changes of sessions.
+// Record makes the batch durable in one transaction: readings, and with them each sensor's latest and last-seen, problems, changes of
+// sessions.
 // Readings come in rising Seq above all stored before; one that does not is an error, for a cursor by seq would never find it. Readings
 // whose Key is stored already are skipped and move nothing. Changes of what is not kept, or of sensors and people who are gone, do
 // nothing; no change makes a batch fail that would not have failed without it.
@@ -49,7 +44,12 @@ func (d *DB) Record(b ingest.Batch) error {
 	err := d.write.do(context.Background(), func(tx *sql.Tx) (err error) {
 		stored, fresh, err = d.record(tx, b)
 		return err
-	}, func() { d.tail.add(b.Readings, fresh) })
+	}, func() {
+		d.tail.add(b.Readings, fresh)
+		if n := len(b.Readings); n > 0 {
+			d.end = b.Readings[n-1].Seq
+		}
+	})
 	if err != nil {
 		if len(b.Readings) > 0 {
 			d.renewEpoch() // viewers have been shown readings that are not stored
@@ -80,7 +80,7 @@ func (d *DB) boundTail() {
 
 // record writes b within tx. It returns how many readings were new, and which.
 func (d *DB) record(tx *sql.Tx, b ingest.Batch) (stored int, fresh func(seq int64) bool, err error) {
-	if err := d.checkOrder(tx, b.Readings); err != nil {
+	if err := d.checkOrder(b.Readings); err != nil {
 		return 0, nil, err
 	}
 	if stored, err = d.insert(tx, b.Readings); err != nil {
@@ -91,9 +91,6 @@ func (d *DB) record(tx *sql.Tx, b ingest.Batch) (stored int, fresh func(seq int6
 		if fresh, err = storedSince(tx, b.Readings[0].Seq); err != nil {
 			return 0, nil, fmt.Errorf("find resent readings: %w", err)
 		}
-	}
-	if err := d.updateStatus(tx, b.Readings, fresh); err != nil {
-		return 0, nil, fmt.Errorf("update sensors: %w", err)
 	}
 	if err := addProblems(tx, b.Problems); err != nil {
 		return 0, nil, fmt.Errorf("update problems: %w", err)
@@ -107,11 +104,9 @@ func (d *DB) record(tx *sql.Tx, b ingest.Batch) (stored int, fresh func(seq int6
 // endOfLog is the highest seq stored. The watermark stands in for readings that were deleted: none above it ever are.
 const endOfLog = "SELECT max(indexed_to, (SELECT coalesce(max(seq), 0) FROM readings)) FROM log"
 
-func (d *DB) checkOrder(tx *sql.Tx, readings []telemetry.Reading) error {
-	var last int64
-	if err := d.hot.in(tx, endOfLog).QueryRow().Scan(&last); err != nil {
-		return fmt.Errorf("find end of the log: %w", err)
-	}
+// checkOrder goes by what memory knows of the end of the log: asking the table would cost each commit a query.
+func (d *DB) checkOrder(readings []telemetry.Reading) error {
+	last := d.end
 	for i := range readings {
 		seq := readings[i].Seq
 		if seq <= last {
@@ -123,10 +118,10 @@ func (d *DB) checkOrder(tx *sql.Tx, readings []telemetry.Reading) error {
 }
 
 func (d *DB) insert(tx *sql.Tx, readings []telemetry.Reading) (stored int, err error) {
-	args := d.scratch.args
+	args := d.args
 	defer func() {
 		clear(args[:cap(args)]) // keep no payload alive
-		d.scratch.args = args
+		d.args = args
 	}()
 	for len(readings) > 0 {
 		rows, query := insertReadings.fit(len(readings))

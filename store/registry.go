@@ -3,10 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"sensorcast/auth"
 	"sensorcast/telemetry"
@@ -124,13 +122,14 @@ func (d *DB) SetSecrets(ctx context.Context, id int64, secrets []auth.Secret) er
 
 // SensorBySerial returns one sensor with its status. telemetry.ErrNotFound. Who may see it is the caller's matter.
 func (d *DB) SensorBySerial(ctx context.Context, serial string) (telemetry.Sensor, error) {
-	ctx, cancel := reading(ctx)
-	defer cancel()
-	s, err := scanSensor(d.read.QueryRowContext(ctx, selectSensor+" WHERE s.serial = ?", serial).Scan)
-	if err != nil {
-		return telemetry.Sensor{}, fmt.Errorf("read sensor: %w", absent(readError(err), "sensor"))
+	found, err := d.sensors(ctx, "s.serial = ?", serial)
+	if err == nil && len(found) == 0 {
+		err = notFound("sensor")
 	}
-	return s, nil
+	if err != nil {
+		return telemetry.Sensor{}, fmt.Errorf("read sensor: %w", err)
+	}
+	return found[0], nil
 }
 
 // Devices returns every sensor with its owner and secret hashes.
@@ -162,42 +161,6 @@ func (d *DB) Devices(ctx context.Context) ([]auth.Device, error) {
 		return nil, fmt.Errorf("read devices: %w", err)
 	}
 	return out, nil
-}
-
-// selectSensor is what scanSensor reads; conditions may name s (sensors) and st (sensor_status).
-const selectSensor = `
-	SELECT s.id, s.uid, s.serial, s.owner_id, u.username, s.name, s.description, s.mac_address, s.sensor_type, s.manufacturer,
-		(SELECT json_group_array(tag ORDER BY position) FROM sensor_tags WHERE sensor_id = s.id),
-		s.silence_after, s.created_at, s.updated_at,
-		st.last_seen_at, st.malformed, st.refused, st.last_reason, st.last_problem_at,
-		r.seq, r.time, r.received_at, r.flags, r.data
-	FROM sensors s CROSS JOIN sensor_status st ON st.sensor_id = s.id JOIN users u ON u.id = s.owner_id
-		LEFT JOIN readings r ON r.seq = st.latest_seq`
-
-func scanSensor(scan func(...any) error) (telemetry.Sensor, error) {
-	var s telemetry.Sensor
-	var tags string
-	var silence int64
-	var seq, at, received, flags sql.NullInt64
-	var data []byte
-	err := scan(&s.ID, &s.UID, &s.Serial, &s.OwnerID, &s.Owner, &s.Name, &s.Description, &s.MACAddress, &s.SensorType, &s.Manufacturer,
-		&tags, &silence, &s.CreatedAt, &s.UpdatedAt,
-		&s.Status.LastSeenAt, &s.Status.Problems.Malformed, &s.Status.Problems.Refused, &s.Status.Problems.LastReason, &s.Status.Problems.LastAt,
-		&seq, &at, &received, &flags, &data)
-	if err != nil {
-		return s, err
-	}
-	s.SilenceAfter = time.Duration(silence) * time.Millisecond
-	if err := json.Unmarshal([]byte(tags), &s.Tags); err != nil {
-		return s, fmt.Errorf("tags of sensor %d: %w", s.ID, err)
-	}
-	if seq.Valid {
-		s.Status.Latest = &telemetry.Reading{
-			SensorID: s.ID, Serial: s.Serial, Seq: seq.Int64, Time: telemetry.Millis(at.Int64), ReceivedAt: telemetry.Millis(received.Int64),
-			Data: data, Suspect: flags.Int64&flagSuspect != 0, Via: telemetry.Via(flags.Int64 >> viaShift),
-		}
-	}
-	return s, nil
 }
 
 // searchText is what free text search looks at, lower-cased here because SQLite folds ASCII only. Lines keep a match from spanning fields.

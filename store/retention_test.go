@@ -178,6 +178,9 @@ func TestPurge_ReadingsRecordedAfterTheDeletionGoToo(t *testing.T) {
 		batch = append(batch, reads(s[i].ID, int64(i)+10))
 	}
 	record(t, d, batch...)
+	if _, err := d.indexTail(t.Context(), maxRows); err != nil { // which is when it shows whose readings they are
+		t.Fatal(err)
+	}
 	purgeAll(t, d)
 	if got := count(t, d, "SELECT count(*) FROM readings"); got != 59 {
 		t.Errorf("left %d readings, want 59: all but the deleted sensor's", got)

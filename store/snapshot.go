@@ -21,7 +21,7 @@ func (d *DB) Snapshot(ctx context.Context, serials []string) ([]telemetry.Sensor
 		if err != nil {
 			return nil, fmt.Errorf("encode serials: %w", err)
 		}
-		found, err := d.sensors(ctx, selectSensor+" WHERE s.serial IN (SELECT value FROM json_each(?))", []any{string(list)})
+		found, err := d.sensors(ctx, "s.serial IN (SELECT value FROM json_each(?))", string(list))
 		if err != nil {
 			return nil, fmt.Errorf("take snapshot: %w", err)
 		}

@@ -1,92 +1,66 @@
 package store
 
 import (
-	"cmp"
 	"database/sql"
-	"slices"
 	"strings"
 
 	"sensorcast/ingest"
 	"sensorcast/telemetry"
 )
 
-// updateStatuses moves last-seen to the newest arrival, and latest where the reading is not older, by its own time, than the one
-// there. Last-seen is set, not raised: after the clock was corrected backwards a sensor must not look alive until the clock has
-// caught up.
+// What traffic says of a sensor is derived from the log, and kept beside it in two parts, divided by the index's watermark as history
+// is: the rows of sensor_status stand for the readings up to it at least, the tail in memory for those above. A row moves when the
+// index takes its sensor's readings in, so that a commit of readings writes to the log and nowhere else: a sensor that reports every second
+// costs one row every 65,536 readings of all sensors, not one a second. A crash loses nothing, since the tail is read from the log at
+// open; a row may be ahead of the watermark, for moving it again changes nothing.
+
+// standing is what some consecutive readings say of their sensor.
+type standing struct {
+	seenAt telemetry.Millis // arrival of the last one: set, not raised, or a clock corrected backwards would let a dead sensor look alive
+	latest place            // the newest by its own time and, among those of one time, by seq
+}
+
+// then is the standing after what later readings say.
+func (s standing) then(later standing) standing {
+	s.seenAt = later.seenAt
+	if comparePlaces(later.latest, s.latest) > 0 {
+		s.latest = later.latest
+	}
+	return s
+}
+
 var updateStatuses = newMulti(func(rows int) string {
 	return `UPDATE sensor_status SET last_seen_at = v.column2,
-			latest_seq = CASE WHEN v.column3 >= latest_time THEN v.column4 ELSE latest_seq END,
+			latest_seq = CASE WHEN (v.column3, v.column4) > (latest_time, latest_seq) THEN v.column4 ELSE latest_seq END,
 			latest_time = max(latest_time, v.column3)
 		FROM (VALUES (?,?,?,?)` + strings.Repeat(",(?,?,?,?)", rows-1) + `) AS v
 		WHERE sensor_id = v.column1`
 })
 
-// newest is what one batch says of one sensor.
-type newest struct {
-	sensor     int64
-	seenAt     telemetry.Millis
-	latestTime telemetry.Millis
-	latestSeq  int64
-}
-
-type statusScratch struct {
-	index   map[int64]int // sensor → place in sensors
-	sensors []newest
-	args    []any
-}
-
-// updateStatus writes one row per sensor of the batch, counting only fresh readings: a resent one is no sign of life, and what its
-// seq would point to is not there.
-func (d *DB) updateStatus(tx *sql.Tx, readings []telemetry.Reading, fresh func(seq int64) bool) error {
-	s := &d.scratch.status
-	s.gather(readings, fresh)
-	for rest := s.sensors; len(rest) > 0; {
-		rows, query := updateStatuses.fit(len(rest))
-		s.args = s.args[:0]
-		for _, n := range rest[:rows] {
-			s.args = append(s.args, n.sensor, int64(n.seenAt), int64(n.latestTime), n.latestSeq)
+// settle brings the rows of the sensors up to date with all that is committed; those of which the tail says nothing are so already.
+// After it a statement of the same transaction may rely on sensor_status. Sensors that are gone are purged.
+func (d *DB) settle(tx *sql.Tx, sensors []int64) error {
+	known, standings := d.tail.standings(sensors)
+	for len(known) > 0 {
+		rows, query := updateStatuses.fit(len(known))
+		args := make([]any, 0, 4*rows)
+		for i, s := range standings[:rows] {
+			args = append(args, known[i], int64(s.seenAt), int64(s.latest.time), s.latest.seq)
 		}
-		result, err := d.hot.in(tx, query).Exec(s.args...)
+		result, err := d.hot.in(tx, query).Exec(args...)
 		if err != nil {
 			return err
 		}
 		if n, err := result.RowsAffected(); err != nil {
 			return err
 		} else if int(n) < rows {
-			if err := d.purgeOrphans(tx, rest[:rows]); err != nil {
+			if err := d.purgeOrphans(tx, known[:rows]); err != nil {
 				return err
 			}
 		}
-		rest = rest[rows:]
+		known, standings = known[rows:], standings[rows:]
 	}
 	return nil
-}
-
-func (s *statusScratch) gather(readings []telemetry.Reading, fresh func(seq int64) bool) {
-	if s.index == nil {
-		s.index = map[int64]int{}
-	}
-	clear(s.index)
-	s.sensors = s.sensors[:0]
-	for i := range readings {
-		r := &readings[i]
-		if !fresh(r.Seq) {
-			continue
-		}
-		at, ok := s.index[r.SensorID]
-		if !ok {
-			at = len(s.sensors)
-			s.index[r.SensorID] = at
-			s.sensors = append(s.sensors, newest{sensor: r.SensorID})
-		}
-		n := &s.sensors[at]
-		n.seenAt = r.ReceivedAt
-		if r.Time >= n.latestTime {
-			n.latestTime, n.latestSeq = r.Time, r.Seq
-		}
-	}
-	// Neighbours in the table are neighbours in the batch: fewer pages are visited twice.
-	slices.SortFunc(s.sensors, func(a, b newest) int { return cmp.Compare(a.sensor, b.sensor) })
 }
 
 // addProblems adds to what the owners are told. Sensors deleted meanwhile are skipped.

@@ -2,11 +2,10 @@
 // of MQTT sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people
 // (api and bridge read) and back to devices (broker begins with [DB.Sessions]).
 //
-//	ingest ──Record──► writer ──► readings (append-only log) + sensor_status        one transaction, synchronous=FULL
-//	                     │        mqtt_* (what changes say of sessions)
+//	ingest ──Record──► writer ──► readings (append-only log), mqtt_* (sessions)     one transaction, synchronous=FULL
 //	                     │
-//	                     └──► tail (memory) ──in sorted runs (Run)──► reading_index
-//	                            └──────────────► Readings ◄────────────────┘
+//	                     └──► tail (memory) ──in sorted runs (Run)──► reading_index, sensor_status
+//	                            └─────► Readings, ListSensors, … ◄─────────────┘
 //
 // Invariants:
 //   - What Record, or any other method that writes, has returned nil for survives a power cut. After a failed fsync nothing is acknowledged
@@ -60,7 +59,8 @@ type DB struct {
 	settled      atomic.Int64 // all up to this seq is stored, or will never be
 	prunedTo     atomic.Int64 // readings up to this seq may have been deleted for their age
 	spending     spending
-	scratch      recordScratch
+	args         []any        // Record's, kept to be used again; guarded by write's turn
+	end          int64        // seq of the last reading recorded; guarded by write's turn
 	tail         tail         // the log above the index's watermark
 	run          run          // guarded by write's turn
 	runAt        atomic.Int64 // when the last run began, nanoseconds since the epoch

@@ -10,7 +10,7 @@ import (
 )
 
 // tail is the end of the log, above the index's watermark: who sent what when, without the data. Readers look here for what the
-// index lacks, and the index is filled from here, so neither has to scan the log.
+// index and the rows of sensor_status lack, and both are brought up to date from here, so none has to scan the log.
 //
 // It has two generations: the young one grows with each Record; while the old one is being indexed it does not change, and is
 // dropped whole once the watermark has passed it. It is bounded by lendAt, from where on Record itself indexes.
@@ -21,9 +21,15 @@ type tail struct {
 }
 
 type generation struct {
-	bySensor map[int64][]place // in rising seq
+	bySensor map[int64]*strand
 	rows     int
 	last     int64 // highest seq
+}
+
+// strand is one sensor's part of a generation.
+type strand struct {
+	places []place // in rising seq
+	standing
 }
 
 // place is where a reading belongs in its sensor's history.
@@ -36,11 +42,17 @@ func comparePlaces(a, b place) int {
 	return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.seq, b.seq))
 }
 
-func (g *generation) add(sensor int64, p place) {
+func (g *generation) add(sensor int64, p place, receivedAt telemetry.Millis) {
 	if g.bySensor == nil {
-		g.bySensor = map[int64][]place{}
+		g.bySensor = map[int64]*strand{}
 	}
-	g.bySensor[sensor] = append(g.bySensor[sensor], p)
+	s := g.bySensor[sensor]
+	if s == nil {
+		s = new(strand)
+		g.bySensor[sensor] = s
+	}
+	s.places = append(s.places, p)
+	s.standing = s.then(standing{seenAt: receivedAt, latest: p})
 	g.rows++
 	g.last = p.seq
 }
@@ -51,14 +63,14 @@ func (t *tail) add(readings []telemetry.Reading, fresh func(seq int64) bool) {
 	defer t.mu.Unlock()
 	for i := range readings {
 		if r := &readings[i]; fresh(r.Seq) {
-			t.young.add(r.SensorID, place{r.Time, r.Seq})
+			t.young.add(r.SensorID, place{r.Time, r.Seq}, r.ReceivedAt)
 		}
 	}
 }
 
 // load reads what the index lacks, at open.
 func (t *tail) load(tx *sql.Tx, from int64) error {
-	rows, err := tx.Query("SELECT sensor_id, time, seq FROM readings WHERE seq > ? ORDER BY seq", from)
+	rows, err := tx.Query("SELECT sensor_id, time, seq, received_at FROM readings WHERE seq > ? ORDER BY seq", from)
 	if err != nil {
 		return err
 	}
@@ -69,10 +81,11 @@ func (t *tail) load(tx *sql.Tx, from int64) error {
 	for rows.Next() {
 		var sensor int64
 		var p place
-		if err := rows.Scan(&sensor, (*int64)(&p.time), &p.seq); err != nil {
+		var receivedAt telemetry.Millis
+		if err := rows.Scan(&sensor, (*int64)(&p.time), &p.seq, (*int64)(&receivedAt)); err != nil {
 			return err
 		}
-		t.young.add(sensor, p)
+		t.young.add(sensor, p, receivedAt)
 	}
 	return rows.Err()
 }
@@ -105,6 +118,35 @@ func (t *tail) drop() {
 	t.old = generation{}
 }
 
+// watermark is the seq above which everything stored is here.
+func (t *tail) watermark() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.from
+}
+
+// standingLocked is what the tail says of a sensor; false: nothing.
+func (t *tail) standingLocked(sensor int64) (s standing, ok bool) {
+	for _, g := range []*generation{&t.old, &t.young} {
+		if more := g.bySensor[sensor]; more != nil {
+			s, ok = s.then(more.standing), true
+		}
+	}
+	return s, ok
+}
+
+// standings returns those of the sensors of which the tail says something, and what.
+func (t *tail) standings(sensors []int64) (known []int64, all []standing) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, sensor := range sensors {
+		if s, ok := t.standingLocked(sensor); ok {
+			known, all = append(known, sensor), append(all, s)
+		}
+	}
+	return known, all
+}
+
 // find returns what the query selects of the tail, in its order, cut to its limit, and the seq up to which the index must be asked
 // as well. Read it before the index: a reading may move from here to there in between and is then found twice, never not at all.
 func (t *tail) find(q telemetry.ReadingQuery) (found []place, from int64) {
@@ -120,7 +162,7 @@ func (t *tail) find(q telemetry.ReadingQuery) (found []place, from int64) {
 
 	t.mu.Lock()
 	for _, g := range []*generation{&t.old, &t.young} {
-		for _, p := range g.bySensor[q.SensorID] {
+		for _, p := range g.of(q.SensorID) {
 			switch {
 			case q.From != 0 && p.time < q.From, q.To != 0 && p.time >= q.To:
 			case q.HasAfterSeq && p.seq <= q.AfterSeq:
@@ -135,6 +177,14 @@ func (t *tail) find(q telemetry.ReadingQuery) (found []place, from int64) {
 
 	slices.SortFunc(found, order)
 	return found[:min(len(found), q.Limit)], from
+}
+
+// of is the sensor's places.
+func (g *generation) of(sensor int64) []place {
+	if s := g.bySensor[sensor]; s != nil {
+		return s.places
+	}
+	return nil
 }
 
 // row is one entry of the index.
@@ -152,7 +202,7 @@ func (g *generation) sorted() []row {
 	slices.Sort(sensors)
 	rows := make([]row, 0, g.rows)
 	for _, sensor := range sensors {
-		places := slices.SortedFunc(slices.Values(g.bySensor[sensor]), comparePlaces)
+		places := slices.SortedFunc(slices.Values(g.bySensor[sensor].places), comparePlaces)
 		for _, p := range places {
 			rows = append(rows, row{sensor, p})
 		}
