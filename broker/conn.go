@@ -40,7 +40,7 @@ const (
 
 // conn is one client's connection. Its goroutine reads and handles packets; what it writes passes a gate, which keeps
 // acknowledgements back until the store has committed, and leaves by way of wire, so that nobody who writes to a client ever waits
-// for its socket. It is an ingest.Receipt and a wire.Source.
+// for its socket. It is an ingest.Answerer and a wire.Source.
 type conn struct {
 	raw        net.Conn
 	broker     *Broker
@@ -67,6 +67,7 @@ type conn struct {
 	established atomic.Bool    // CONNACK is written
 	version     atomic.Uint32  // MQTT protocol version; 0 until CONNECT
 	fates       atomic.Uint64  // messages whose fate is known
+	answered    uint64         // those of them that Answer has seen to; the committer's own
 	woken       atomic.Bool    // a Take is to come
 	waiters     atomic.Int32   // goroutines in await
 	replaying   atomic.Int32   // goroutines of replay
@@ -149,6 +150,12 @@ func (c *conn) lower() {
 
 // Committed implements ingest.Receipt: the fate of the oldest message without one is known. It never blocks.
 func (c *conn) Committed(err error) {
+	c.Settled(err)
+	c.Answer(false)
+}
+
+// Settled implements ingest.Answerer: it is Committed without the answer.
+func (c *conn) Settled(err error) {
 	if err != nil {
 		c.unstored()
 		c.fates.Add(1)
@@ -156,7 +163,22 @@ func (c *conn) Committed(err error) {
 		return
 	}
 	c.fates.Add(1)
-	c.wake()
+}
+
+// Answer implements ingest.Answerer: what may leave now leaves, if here is true before it returns. It never blocks.
+func (c *conn) Answer(here bool) {
+	n := c.fates.Load() // only the committer moves it
+	if c.answered == n {
+		return
+	}
+	c.answered = n
+	if !c.woken.Swap(true) {
+		if here {
+			c.sender.Flush()
+		} else {
+			c.sender.Wake()
+		}
+	}
 	c.signal()
 }
 

@@ -30,10 +30,28 @@ func (p *Pipe) commit() {
 		p.room.Signal()
 
 		err := p.record(Batch{Readings: b.readings, Problems: b.problems, Changes: b.changes})
-		for _, r := range b.receipts {
+		tell(b.receipts, err)
+		b.reset()
+	}
+}
+
+// answersHere is how many receipts of a batch may answer in the committer's goroutine: a write to a socket takes some 5 µs, so that is
+// about as long as a small transaction.
+const answersHere = 64
+
+// tell lets the receipts of one batch hear its fate, in order.
+func tell(receipts []receipt, err error) {
+	for _, r := range receipts {
+		if a, ok := r.r.(Answerer); ok {
+			a.Settled(err)
+		} else {
 			r.r.Committed(err)
 		}
-		b.reset()
+	}
+	for i, r := range receipts {
+		if a, ok := r.r.(Answerer); ok {
+			a.Answer(i < answersHere)
+		}
 	}
 }
 

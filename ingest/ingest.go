@@ -44,6 +44,16 @@ type Message struct {
 // change, is durable; any other is of kind telemetry.ErrUnavailable.
 type Receipt interface{ Committed(err error) }
 
+// Answerer is a Receipt that hears in two steps, in place of Committed: first the fates of all of a batch are settled, then each is
+// answered. What one batch owes to one client so leaves together, and where here is true in the goroutine that calls, which must not
+// be blocked either: without the way to another goroutine, and before the next batch is taken, which grows by what those write who have
+// their answer. Only the first receipts of a batch are asked to, or the disk would wait for the sockets.
+type Answerer interface {
+	Receipt
+	Settled(err error)
+	Answer(here bool)
+}
+
 // Recorder makes readings durable; package store implements it.
 type Recorder interface {
 	// Record writes the batch in one transaction and returns when it will survive a power cut. Readings whose Key is already
