@@ -5,6 +5,9 @@ import "bytes"
 // compact checks that payload is one valid JSON value in UTF-8, not nested too deeply, and returns it without white space between
 // tokens: payload itself when there is nothing to remove. named is scanner.envelope. The error completes a sentence.
 func compact(payload []byte) (body []byte, named bool, err error) {
+	if flat(payload) {
+		return payload, false, nil
+	}
 	s, err := scan(payload)
 	switch {
 	case err == nil && s.spaces == 0:

@@ -15,6 +15,9 @@ var texts = []string{
 	`0`, `-0`, `00`, `01`, `-`, `+1`, `1.`, `.5`, `1.5`, `1e5`, `1E+5`, `1e-`, `1e`, `0x10`, `1_000`, `NaN`, `Infinity`, `0.0e00`, `1e5.5`,
 	`""`, `"`, `"a`, `"\`, `"\"`, `"\""`, `"\x"`, `"\u12"`, `"\u12G4"`, `"\u12aF"`, `"\uD800"`, `"\/\b\f\n\r\t\\"`, "\"\n\"", "\"\x00\"", "\x00", "\"\x7f\"",
 	"\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"é€😀\uFFFD\"", "\"\xe2\x82\"", "\xef\xbb\xbf1", "\u00a01", "{\"\xff\":1}",
+	`{"a":1,"b":-2.50,"c":"plain text, longer than eight","d":true,"e":false,"f":null,"g":0}`, `{"a":01}`, `{"a":-}`, `{"a":1.}`, `{"a":.5}`,
+	`{"a":truex}`, `{"a":nul}`, `{"a":"}`, `{"a":"}"`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{"a":1}}`, `{"a":1,"data":2}`, `{"values":1}`, `{}`, `{"}`, `{a:1}`,
+	"{\"a\":\"0123456\x1f\"}", "{\"a\":\"0123456\xff\"}", `{"a":"0123456\\"}`, `{"0123456789\"":1}`, "{\"a\":\"01234567\"\x00}", `{"a":1:2}`,
 	"[\t\r\n 1]", "\v1", "\f1", `[1] `, "1\x00", `{"a":1}{"b":2}`, `"a" "b"`, `{"data":{}}`,
 	strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth), strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1),
 }
@@ -34,7 +37,10 @@ func FuzzScan(f *testing.F) {
 
 // checkScan holds scan to what json.Valid says of a text, and compact to json.Compact.
 func checkScan(t *testing.T, text []byte) {
-	_, err := scan(text)
+	s, err := scan(text)
+	if flat(text) && (err != nil || s.spaces > 0 || s.envelope) {
+		t.Fatalf("flat(%q) = true; scan: %v, %d blanks, envelope %t", text, err, s.spaces, s.envelope)
+	}
 	if errors.Is(err, errDeep) {
 		// The validator has no such bound, so all that can be asked is that the text really opens so many brackets.
 		if bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= maxDepth {
