@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"sensorcast/telemetry"
 )
@@ -14,7 +15,8 @@ import (
 // Directory holds every sensor's Device in memory, so that a storm of reconnecting sensors, and the question asked for every delivered
 // message, never touch the store. Safe for concurrent use; it does no I/O. A million sensors take some 200 MB.
 type Directory struct {
-	pepper []byte
+	pepper     []byte
+	generation atomic.Uint64 // how often what is known has changed, and a start of 1; moved under mu
 
 	mu      sync.RWMutex
 	devices map[string]*entry  // guarded by mu, by serial
@@ -50,12 +52,14 @@ func (d *Directory) Load(all []Device) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.devices, d.owners, d.gone = devices, owners, make(map[int64]struct{})
+	d.generation.Add(1)
 }
 
 // Put adds a sensor or replaces the one of that serial. One whose owner was deleted is not taken: its registration lost a race.
 func (d *Directory) Put(dev Device) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.generation.Add(1)
 	d.removeLocked(dev.Serial)
 	if _, gone := d.gone[dev.OwnerID]; gone {
 		return
@@ -69,6 +73,7 @@ func (d *Directory) Put(dev Device) {
 func (d *Directory) Remove(serial string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.generation.Add(1)
 	d.removeLocked(serial)
 }
 
@@ -93,6 +98,7 @@ func (d *Directory) removeLocked(serial string) {
 func (d *Directory) removeOwner(ownerID int64) []Device {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.generation.Add(1)
 	d.gone[ownerID] = struct{}{}
 	removed := make([]Device, 0, len(d.owners[ownerID]))
 	for _, e := range d.owners[ownerID] {
@@ -102,6 +108,10 @@ func (d *Directory) removeOwner(ownerID int64) []Device {
 	delete(d.owners, ownerID)
 	return removed
 }
+
+// Generation changes with every change of what is known, before it can be seen: an answer of the policy that was asked for under one
+// holds for as long as that is the one. It is never zero and takes no lock.
+func (d *Directory) Generation() uint64 { return d.generation.Load() }
 
 // Len counts the sensors.
 func (d *Directory) Len() int {

@@ -142,6 +142,29 @@ func TestDirectory_OwnerIndexAgreesWithDevices(t *testing.T) {
 	}
 }
 
+// Whoever keeps an answer of the policy goes by the generation: a change that left it alone would leave a lost permission in force.
+func TestDirectory_EveryChangeIsANewGeneration(t *testing.T) {
+	d := authtest.New(t, auth.Config{}).Directory
+	dev := auth.Device{SensorID: 1, Serial: "SN1", OwnerID: 1}
+	seen := map[uint64]string{0: "nothing", d.Generation(): "new"}
+	for _, step := range []struct {
+		name   string
+		change func()
+	}{
+		{"put", func() { d.Put(dev) }},
+		{"replace", func() { d.Put(dev) }},
+		{"remove", func() { d.Remove("SN1") }},
+		{"load", func() { d.Load([]auth.Device{dev}) }},
+	} {
+		step.change()
+		now := d.Generation()
+		if before, ok := seen[now]; ok {
+			t.Errorf("after %s: got generation %d, which was that of %q", step.name, now, before)
+		}
+		seen[now] = step.name
+	}
+}
+
 func TestDirectory_IsSafeForConcurrentUse(t *testing.T) {
 	d := policyDirectory(t)
 	var wg sync.WaitGroup

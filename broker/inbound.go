@@ -46,6 +46,7 @@ type inbound struct {
 	last      inboundPublish
 	topic     string          // of the last publish, to be reused by the next
 	parsed    telemetry.Topic // of topic
+	permit    permit          // what it may publish, as last asked
 	aliases   []string        // MQTT 5.0 topic aliases the client has set, by number less one
 	retaining string          // topic of the last publish retained
 }

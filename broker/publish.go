@@ -57,7 +57,7 @@ func (c *conn) publish(p packet) error {
 		}
 	}
 	t := m.parsed
-	if !c.broker.dir.MayPublish(c.principal, t) {
+	if !c.mayPublish(t) {
 		return c.refuse(m)
 	}
 	switch t.Channel {
@@ -80,6 +80,25 @@ func (c *conn) publish(p packet) error {
 		Via:      telemetry.ViaMQTT,
 	}, m.qos, m.packetID)
 	return c.answer(m, err)
+}
+
+// permit is what the policy last said yes to, and as of when.
+type permit struct {
+	topic      telemetry.Topic
+	generation uint64 // of the directory; 0: nothing was permitted
+}
+
+// mayPublish asks the policy, unless it has permitted the same before and nothing has changed: a sensor sends on one topic or a few.
+func (c *conn) mayPublish(t telemetry.Topic) bool {
+	now := c.broker.dir.Generation() // before the policy is asked, so that a change meanwhile is not missed
+	if c.permit.generation == now && c.permit.topic == t {
+		return true
+	}
+	if !c.broker.dir.MayPublish(c.principal, t) {
+		return false
+	}
+	c.permit = permit{t, now}
+	return true
 }
 
 // answer does what follows from whether a publish was taken. One that cannot be read is acknowledged, since the sensor would send it again
@@ -213,9 +232,11 @@ func (c *conn) relay(m *inboundPublish) error {
 	if m.qos == 2 {
 		changes = append(changes, c.session.take(m.packetID)...)
 	}
-	if err := c.commit(changes, confirmation{b: b, all: deliveries, next: c}); err != nil {
-		b.counters.unavailable.Add(1)
-		return packets.ErrServerBusy
+	if len(changes) > 0 {
+		if err := c.commit(changes, confirmation{b: b, all: deliveries, next: c}); err != nil {
+			b.counters.unavailable.Add(1)
+			return packets.ErrServerBusy
+		}
 	}
 	b.settleJournals(deliveries)
 	c.acknowledge(m, packets.CodeSuccess, "")
