@@ -20,7 +20,7 @@
 //   - Deliveries of QoS 1 and 2 to one client keep their order, whether it is there or away.
 //
 // Locks: session.mu guards a session and may be held while conn.mu, which guards one connection's outbound queue, is taken. Apart from
-// these two, none is held while another is taken: sessions.mu for the table, retained.mu and pending.mu for their counts, Broker.mu for
+// these two, none is held while another is taken: sessions.mu for the table, retained.mu, pending.mu and vestibule.mu for their counts, Broker.mu for
 // the set of open connections and listeners. None is held while a socket, the store or the pipe is called.
 package broker
 
@@ -124,6 +124,7 @@ type Broker struct {
 	sessions *sessions
 	retained *retained
 	pending  *pending
+	entrance *vestibule
 	refusals *refusals
 	relay    chan relayed
 	stop     chan struct{} // closed by Close
@@ -171,6 +172,7 @@ func newBroker(cfg Config, service identities, deps Deps, log *slog.Logger) (*Br
 		sessions:  newSessions(cfg.MaxSessions),
 		retained:  newRetained(int64(cfg.MaxRetainedBytes)),
 		pending:   newPending(cfg.MaxPending, cfg.MaxPendingPerAddress),
+		entrance:  newVestibule(),
 		refusals:  newRefusals(),
 		relay:     make(chan relayed, relayQueue),
 		stop:      make(chan struct{}),

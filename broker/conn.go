@@ -58,6 +58,7 @@ type conn struct {
 	maxPacket  int              // the largest the client takes [MQTT-3.1.2-24]; 0: any
 	since      telemetry.Millis // when CONNACK was written
 	opened     bool             // the session is this connection's to speak for
+	inside     bool             // has a place in the vestibule; the connection's goroutine only
 	seated     bool             // counted among the clients logged in; the connection's goroutine only
 
 	inbound

@@ -181,6 +181,9 @@ func (c *conn) enter(h hello) error {
 		return refusedClientID
 	}
 	c.noProblems, c.maxPacket = h.noProblems, int(h.maximumPacket)
+	if _, sensor := b.dir.Lookup(h.user); !sensor {
+		c.stepOut() // a person's password takes its time
+	}
 	p, err := b.identify(c.raw, c.remote, &h)
 	if err != nil {
 		return b.refusalOf(err, h.named)
@@ -235,6 +238,7 @@ func (c *conn) claim(p auth.Principal, h *hello) error {
 
 // welcome opens the session and answers CONNECT; what waits for the client follows.
 func (c *conn) welcome(h *hello) error {
+	c.stepOut() // a full pipe may hold up what follows
 	b, s := c.broker, c.session
 	imposed := h.version == 5 && h.keepAlive == 0
 	if imposed {

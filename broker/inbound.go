@@ -67,6 +67,9 @@ func (c *conn) serve() error {
 			c.ended = !c.closing.Load()
 			return err
 		}
+		if c.session == nil {
+			c.stepIn()
+		}
 		c.mu.Lock()
 		c.busy = true
 		c.mu.Unlock()
@@ -179,6 +182,7 @@ func (c *conn) readReady(fd uintptr) bool {
 				c.cut = append(c.cut[:0], c.buf[:cut]...)
 				c.release()
 			}
+			c.stepOut()
 			return false
 		}
 		c.got, c.gotErr = max(n, 0), err
@@ -189,6 +193,7 @@ func (c *conn) readReady(fd uintptr) bool {
 
 // fillSmall is fill for connections that only block.
 func (c *conn) fillSmall() (n int, err error) {
+	c.stepOut()
 	if c.buf == nil && !c.more {
 		if c.small == nil {
 			c.small = make([]byte, smallBytes)

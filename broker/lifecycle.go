@@ -26,12 +26,14 @@ func (b *Broker) handle(c *conn) {
 		delete(b.conns, c)
 		b.mu.Unlock()
 	}()
+	c.inside = true // admit has seen to that
 	sound := false
 	if err := c.shake(); err != nil {
 		b.log.Debug("tls handshake failed", "remote", c.remote, "err", err)
 	} else {
 		sound = b.establish(c)
 	}
+	c.stepOut()
 	b.leavePending(c)
 	c.Close()
 	limit := farewell

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"time"
 )
 
@@ -42,6 +43,7 @@ func (b *Broker) Serve(l net.Listener) error {
 		case err == nil:
 			delay = minAcceptDelay
 			b.admit(raw)
+			runtime.Gosched() // ten thousand at once are let in between the messages of those who are here
 			continue
 		case b.closing.Load():
 			return nil
@@ -62,7 +64,7 @@ func (b *Broker) Serve(l net.Listener) error {
 // block, and closes it when too many wait to log in or the broker is closed.
 func (b *Broker) ServeConn(raw net.Conn) { b.admit(raw) }
 
-// admit gives raw a goroutine, or closes it when too many wait to log in.
+// admit gives raw a goroutine as soon as the vestibule has a place, or closes it when too many wait to log in.
 func (b *Broker) admit(raw net.Conn) {
 	b.counters.accepted.Add(1)
 	c := newConn(b, raw, addressOf(raw))
@@ -84,8 +86,14 @@ func (b *Broker) admit(raw net.Conn) {
 		return
 	}
 	b.conns[c] = struct{}{}
-	b.wg.Go(func() { b.handle(c) }) // ends with the connection
+	b.wg.Add(1)
 	b.mu.Unlock()
+	b.entrance.enter(func() {
+		go func() { // ends with the connection
+			defer b.wg.Done()
+			b.handle(c)
+		}()
+	})
 }
 
 func addressOf(raw net.Conn) netip.Addr {
@@ -110,6 +118,7 @@ func (c *conn) shake() error {
 	if !isTLS {
 		return nil
 	}
+	c.stepOut() // the peer has its part in it
 	ctx, cancel := context.WithDeadline(context.Background(), c.connectBy)
 	defer cancel()
 	return t.HandshakeContext(ctx)

@@ -69,6 +69,7 @@ func (s *sessions) claim(c *conn, id string, p auth.Principal, limit time.Durati
 		}
 		f.tookOver = true
 		old.end(packets.ErrSessionTakenOver) // [MQTT-3.1.4-3]
+		c.stepOut()
 		select {
 		case <-old.finished():
 		case <-c.superseded:

@@ -56,6 +56,9 @@ func (s *server) listen() error {
 		if err != nil {
 			return bindError(want.name, want.address, err)
 		}
+		if want.name == "mqtt" || want.name == "mqtts" {
+			awaitFirstBytes(l)
+		}
 		if s.settings.proxied(want.name) {
 			l = s.behindProxy(l)
 		}
