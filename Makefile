@@ -70,6 +70,7 @@ fuzz:
 	$(GO) test ./broker -run '^$$' -fuzz FuzzConn_AnyBytes -fuzztime $(FUZZTIME)
 	$(GO) test ./telemetry -run '^$$' -fuzz FuzzValidFilter -fuzztime $(FUZZTIME)
 	$(GO) test ./telemetry/format -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)
+	$(GO) test ./telemetry/format -run '^$$' -fuzz FuzzScan -fuzztime $(FUZZTIME)
 
 web-test: web/dist/index.html
 	cd web && npm test --silent
