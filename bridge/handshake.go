@@ -98,7 +98,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case !h.enter(s):
-		s.end(CloseRestart, "the server is restarting", false)
+		s.end(CloseRestart, retryAfter("the server is restarting", leastSpread), false)
 	case h.join(r.Context(), s, claim.Serials, from):
 		s.offerResume()
 		s.sender.Wake()

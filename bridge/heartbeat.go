@@ -51,7 +51,7 @@ func (h *Hub) beat(group int, now time.Time, senders []*wire.Sender) []*wire.Sen
 		s.kill()
 	}
 	for _, s := range over {
-		s.end(CloseGoingAway, "the connection has reached its age limit, connect again", true)
+		s.end(CloseGoingAway, retryAfter("the connection has reached its age limit", leastSpread), true)
 	}
 	return senders
 }

@@ -240,7 +240,7 @@ func (h *Hub) Close(ctx context.Context) error {
 		defer h.poller.Close() // who is killed after it is told without it
 	}
 	for _, s := range all {
-		s.end(CloseRestart, "the server is restarting", true)
+		s.end(CloseRestart, retryAfter("the server is restarting", spreadOver(len(all))), true)
 	}
 	gone := make(chan struct{})
 	go func() { // ends with the last session; those are cut off below

@@ -34,7 +34,7 @@ func (h *Hub) join(ctx context.Context, s *session, serials []string, from *posi
 	seats, err := h.survey(ctx, serials)
 	if err != nil {
 		h.log.Warn("hello failed", "err", err)
-		s.end(CloseOverloaded, "the server cannot read the sensors' state now, try again later", false)
+		s.end(CloseOverloaded, retryAfter("the server cannot read the sensors' state now", overloadSpread), false)
 		return false
 	}
 	var lost *missing
