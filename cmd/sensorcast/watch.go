@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/url"
 	"os"
+	"strconv"
 	"time"
 
 	"sensorcast/bridge"
@@ -17,6 +21,10 @@ type watchCommand struct {
 	Serials []string `arg:"" name:"serial" help:"Sensors to watch."`
 	URL     string   `name:"url" default:"http://127.0.0.1:8080" help:"The server."`
 	JSON    bool     `name:"json" help:"Print each frame as it came, one JSON object a line."`
+
+	token string // to come back with, once
+	epoch string // of the last hello; empty: there was none
+	seq   int64  // all up to it has been printed
 }
 
 // Reconnect delays: full jitter below a bound that doubles, so that many watchers do not come back in step.
@@ -25,7 +33,7 @@ const (
 	maxRetry = 30 * time.Second
 )
 
-// Run prints until the context ends, reconnecting with a fresh ticket whenever the connection is lost.
+// Run prints until the context ends, coming back where it left off whenever the connection is lost.
 func (c *watchCommand) Run(ctx context.Context) error {
 	api, err := newClient(c.URL)
 	if err != nil {
@@ -57,17 +65,9 @@ func (c *watchCommand) Run(ctx context.Context) error {
 	return nil
 }
 
-// session is one connection: ticket, WebSocket, frames until it ends. opened reports whether the handshake succeeded.
+// session is one connection: its frames until it ends. opened reports whether the handshake succeeded.
 func (c *watchCommand) session(ctx context.Context, api *client) (opened bool, err error) {
-	var ticket struct {
-		URL string `json:"url"`
-	}
-	if err := api.post(ctx, "tickets", map[string]any{"serial_nos": c.Serials}, &ticket); err != nil {
-		return false, fmt.Errorf("get ticket: %w", err)
-	}
-	target := *api.base
-	target.Scheme = map[string]string{"http": "ws", "https": "wss"}[target.Scheme]
-	socket, err := bridge.Dial(ctx, target.Scheme+"://"+target.Host+ticket.URL, nil)
+	socket, err := c.open(ctx, api)
 	if err != nil {
 		return false, err
 	}
@@ -77,8 +77,42 @@ func (c *watchCommand) session(ctx context.Context, api *client) (opened bool, e
 		if err != nil {
 			return true, err
 		}
+		switch frame.Type {
+		case "resume":
+			c.token = frame.Token
+			continue // a secret, and of no interest
+		case "hello":
+			c.epoch, c.seq = frame.Epoch, frame.Seq
+		case "reading":
+			c.seq = frame.Seq
+		}
 		c.print(&frame)
 	}
+}
+
+// open connects with the token of the connection before, or with a ticket.
+func (c *watchCommand) open(ctx context.Context, api *client) (*bridge.Client, error) {
+	from := ""
+	if c.epoch != "" {
+		from = "&" + url.Values{"epoch": {c.epoch}, "since": {strconv.FormatInt(c.seq, 10)}}.Encode()
+	}
+	target := *api.base
+	target.Scheme = map[string]string{"http": "ws", "https": "wss"}[target.Scheme]
+	address := target.Scheme + "://" + target.Host
+	if c.token != "" {
+		socket, err := bridge.Dial(ctx, address+"/ws?resume="+c.token+from, nil)
+		if refused, ok := errors.AsType[*bridge.Refused](err); !ok || refused.Status != http.StatusUnauthorized {
+			return socket, err
+		}
+		c.token = "" // used or too old
+	}
+	var ticket struct {
+		URL string `json:"url"`
+	}
+	if err := api.post(ctx, "tickets", map[string]any{"serial_nos": c.Serials}, &ticket); err != nil {
+		return nil, fmt.Errorf("get ticket: %w", err)
+	}
+	return bridge.Dial(ctx, address+ticket.URL+from, nil)
 }
 
 func (c *watchCommand) print(f *bridge.Frame) {
@@ -89,16 +123,18 @@ func (c *watchCommand) print(f *bridge.Frame) {
 	switch f.Type {
 	case "hello":
 		for _, s := range f.Sensors {
-			if s.Reading != nil {
+			switch {
+			case f.Resumed: // what was missed follows
+			case s.Reading != nil:
 				fmt.Printf("%s  %-20s %s  (latest)\n", clock(s.Reading.Time), s.SerialNo, s.Reading.Data)
-			} else {
+			default:
 				fmt.Fprintf(os.Stderr, "%s: no reading yet\n", s.SerialNo)
 			}
 		}
 	case "reading":
 		fmt.Printf("%s  %-20s %s\n", clock(f.Time), f.SerialNo, f.Data)
 	case "gap":
-		fmt.Fprintf(os.Stderr, "gap: %s (%s)\n", f.SerialNo, f.Reason)
+		fmt.Fprintf(os.Stderr, "gap: %s (%s)\n", cmp.Or(f.SerialNo, "all sensors"), f.Reason)
 	case "state":
 		fmt.Fprintf(os.Stderr, "%s is %s\n", f.SerialNo, f.State)
 	case "error":
