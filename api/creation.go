@@ -52,7 +52,7 @@ func (a *API) createSensor(ctx context.Context, in *struct{ Body sensorDraft }) 
 	if err := a.enter(ctx, &s, secret); err != nil {
 		return nil, err
 	}
-	return &createOutput{Body: sensorCreated{Sensor: a.sensorOf(s, telemetry.Now()), Secret: secret}}, nil
+	return &createOutput{Body: sensorCreated{Sensor: a.sensorOf(s), Secret: secret}}, nil
 }
 
 // serialTries is how often a generated serial may turn out to be taken. With 31^10 of them the second try is luck, the third a fault.
@@ -78,7 +78,7 @@ func (a *API) enter(ctx context.Context, s *telemetry.Sensor, secret string) err
 			return err
 		}
 		a.deps.Directory.Put(auth.Device{SensorID: s.ID, Serial: s.Serial, OwnerID: s.OwnerID, Secrets: []auth.Secret{{Hash: hash}}})
-		a.deps.Changes.Notify(auth.Change{Kind: auth.SensorAdded, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID})
+		a.deps.Changes.Notify(auth.Change{Kind: auth.SensorAdded, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter})
 		return nil
 	})
 }

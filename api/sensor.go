@@ -48,8 +48,8 @@ func (sensor) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema {
 	return s
 }
 
-// sensorOf shows s as of now.
-func (a *API) sensorOf(s telemetry.Sensor, now telemetry.Millis) sensor {
+// sensorOf shows s.
+func (a *API) sensorOf(s telemetry.Sensor) sensor {
 	shown := sensor{
 		ID:           s.UID,
 		Serial:       s.Serial,
@@ -62,6 +62,7 @@ func (a *API) sensorOf(s telemetry.Sensor, now telemetry.Millis) sensor {
 		Owner:        s.Owner,
 		Access:       "owner",
 		Connected:    a.deps.Presence != nil && a.deps.Presence.Connected(s.Serial),
+		State:        s.Status.State(),
 		LastSeenAt:   Timestamp(s.Status.LastSeenAt),
 		Problems: problems{
 			Malformed:  s.Status.Problems.Malformed,
@@ -75,13 +76,10 @@ func (a *API) sensorOf(s telemetry.Sensor, now telemetry.Millis) sensor {
 	if shown.Tags == nil {
 		shown.Tags = []string{}
 	}
-	silence := a.cfg.SilenceAfter
 	if s.SilenceAfter > 0 {
-		silence = s.SilenceAfter
-		seconds := int64(silence / time.Second)
+		seconds := int64(s.SilenceAfter / time.Second)
 		shown.SilenceAfter = &seconds
 	}
-	shown.State = telemetry.StateAt(s.Status.LastSeenAt, silence, now)
 	if s.Status.Latest != nil {
 		latest := readingOf(*s.Status.Latest)
 		shown.Latest = &latest

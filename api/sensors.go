@@ -67,24 +67,21 @@ type sensorPage struct {
 type sensorsOutput struct{ Body sensorPage }
 
 func (a *API) listSensors(ctx context.Context, in *sensorsInput) (*sensorsOutput, error) {
-	now := telemetry.Now()
 	found, next, err := a.deps.Registry.ListSensors(ctx, telemetry.SensorQuery{
-		OwnerID:        principal(ctx).UserID,
-		Text:           in.Text,
-		Tag:            in.Tag,
-		State:          telemetry.State(in.State),
-		SilenceDefault: a.cfg.SilenceAfter,
-		Now:            now,
-		Sort:           in.Sort,
-		After:          in.Cursor,
-		Limit:          in.Limit,
+		OwnerID: principal(ctx).UserID,
+		Text:    in.Text,
+		Tag:     in.Tag,
+		State:   telemetry.State(in.State),
+		Sort:    in.Sort,
+		After:   in.Cursor,
+		Limit:   in.Limit,
 	})
 	if err != nil {
 		return nil, err
 	}
 	page := sensorPage{Items: make([]sensor, len(found)), Next: nullable(next)}
 	for i, s := range found {
-		page.Items[i] = a.sensorOf(s, now)
+		page.Items[i] = a.sensorOf(s)
 	}
 	return &sensorsOutput{Body: page}, nil
 }
@@ -100,7 +97,7 @@ func (a *API) showSensor(ctx context.Context, in *serialInput) (*sensorOutput, e
 	if err != nil {
 		return nil, err
 	}
-	return &sensorOutput{Body: a.sensorOf(s, telemetry.Now())}, nil
+	return &sensorOutput{Body: a.sensorOf(s)}, nil
 }
 
 // sensor reads the sensor behind a serial when the principal may do action on it. The store is asked by serial, so what it returns is
@@ -156,13 +153,16 @@ func (a *API) updateSensor(ctx context.Context, in *updateInput) (*sensorOutput,
 		if err = a.deps.Registry.UpdateSensor(ctx, s); err != nil {
 			return err
 		}
+		a.deps.Changes.Notify(auth.Change{
+			Kind: auth.SensorChanged, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter,
+		})
 		s, err = a.sensor(ctx, auth.Manage, in.Serial) // with updated_at as stored
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &sensorOutput{Body: a.sensorOf(s, telemetry.Now())}, nil
+	return &sensorOutput{Body: a.sensorOf(s)}, nil
 }
 
 // deleteSensor closes the doors first: from then on nothing is accepted for the sensor, so nothing is lost that was acknowledged after.

@@ -1,16 +1,20 @@
 package auth
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // ChangeKind says what happened to somebody's authority.
 type ChangeKind uint8
 
 // The kinds of change, with the fields that are set.
 const (
-	SensorAdded   ChangeKind = iota + 1 // Serial, SensorID, UserID (the owner)
+	SensorAdded   ChangeKind = iota + 1 // Serial, SensorID, UserID (the owner), SilenceAfter
 	SensorRemoved                       // Serial, SensorID, UserID
 	SecretRotated                       // Serial, SensorID, UserID; connections that proved an old secret end
 	SessionEnded                        // UserID, SessionID; what that session opened ends
+	SensorChanged                       // Serial, SensorID, UserID, SilenceAfter; described anew, nobody's authority ends
 	UserEnded                           // UserID: every socket and MQTT session of the account ends; with SessionID set: all but that session's
 )
 
@@ -22,6 +26,8 @@ type Change struct {
 	SensorID  int64
 	UserID    int64
 	SessionID string
+
+	SilenceAfter time.Duration // how long the sensor may be silent; zero: the server's default
 }
 
 // Watcher learns of changes.

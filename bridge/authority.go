@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"sensorcast/auth"
-	"sensorcast/telemetry"
 	"sensorcast/wire"
 )
 
@@ -65,8 +64,7 @@ func (h *Hub) addLocked(s *session, rm *room) bool {
 	if len(s.rooms) >= maxSensors || !s.watch(rm) {
 		return false
 	}
-	state := rm.stateAt(telemetry.Now(), h.cfg.SilenceAfter)
-	return s.box.push(&frame{room: rm, wire: stateFrame(rm.serial, state, rm.lastSeen)})
+	return s.box.push(&frame{room: rm, wire: stateFrame(rm.serial, h.stateOf(rm), rm.lastSeen)})
 }
 
 // sensorRemoved empties the sensor's room: what waits of it is dropped, sessions that came for nothing else are closed with 4404, the

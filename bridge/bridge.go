@@ -37,7 +37,6 @@ type Config struct {
 	AllowedOrigins []string
 
 	MaxSessions  int           // sockets open at once; default 50,000
-	SilenceAfter time.Duration // for sensors without their own; default 10 min
 	PingEvery    time.Duration // how often a peer is asked for a sign of life; default 25 s
 	PeerTimeout  time.Duration // a peer that sent nothing for so long is taken for dead; default 60 s
 	Lifetime     time.Duration // a session ends after this, give or take a fifth; default 12 h
@@ -45,11 +44,13 @@ type Config struct {
 
 	Epoch   func() string // names the history in which Seq has its meaning; nil: empty
 	LastSeq func() int64  // the end of the log when New is called; nil: zero
+
+	// StateOf is the state of a sensor, by its number, as StateChanged tells it. It touches memory only. nil: no sensor is ever silent.
+	StateOf func(sensorID int64) (telemetry.State, telemetry.Millis)
 }
 
 const (
 	defaultMaxSessions  = 50_000
-	defaultSilenceAfter = 10 * time.Minute
 	defaultPingEvery    = 25 * time.Second
 	defaultPeerTimeout  = 60 * time.Second
 	defaultLifetime     = 12 * time.Hour
@@ -66,7 +67,6 @@ func (c Config) withDefaults() Config {
 		field *time.Duration
 		value time.Duration
 	}{
-		{&c.SilenceAfter, defaultSilenceAfter},
 		{&c.PingEvery, defaultPingEvery},
 		{&c.PeerTimeout, defaultPeerTimeout},
 		{&c.Lifetime, defaultLifetime},
@@ -99,7 +99,7 @@ type Tickets interface {
 
 // Snapshots reads what the store knows of sensors now; package store does.
 type Snapshots interface {
-	// Snapshot returns id, serial, name, silence limit and status of the sensors, in the order asked for; unknown ones are left out.
+	// Snapshot returns id, serial, name and status of the sensors, in the order asked for; unknown ones are left out.
 	Snapshot(ctx context.Context, serials []string) ([]telemetry.Sensor, error)
 }
 

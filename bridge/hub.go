@@ -92,32 +92,25 @@ func (h *Hub) Observe(r *telemetry.Reading) {
 		rm.latest = *r
 		rm.latest.Serial = rm.serial
 	}
-	was := rm.lastSeen
 	rm.lastSeen = max(rm.lastSeen, r.ReceivedAt)
 	m := memento{room: rm, seq: r.Seq, time: r.Time, received: r.ReceivedAt, data: r.Data}
 	if len(rm.members) > 0 {
-		m.frame, m.data = h.relayLocked(rm, r, newest, was)
+		m.frame, m.data = h.relayLocked(rm, r, newest)
 	}
 	h.memory.add(m)
 }
 
-// relayLocked pushes r to the members of rm, after the news that the sensor is back when it was silent or never seen. It returns the frame
-// and r.Data as it lies in it.
-func (h *Hub) relayLocked(rm *room, r *telemetry.Reading, newest bool, lastSeen telemetry.Millis) (f *frame, data []byte) {
+// relayLocked pushes r to the members of rm. It returns the frame and r.Data as it lies in it.
+func (h *Hub) relayLocked(rm *room, r *telemetry.Reading, newest bool) (f *frame, data []byte) {
 	f = &frame{room: rm, seq: r.Seq, late: !newest}
 	f.wire, data = readingFrame(r)
 	if newest {
 		rm.latest.Data = data
 		rm.newest.Store(f)
 	}
-	var back *frame
-	if telemetry.StateAt(lastSeen, rm.silenceOr(h.cfg.SilenceAfter), r.ReceivedAt) != telemetry.StateOnline {
-		back = &frame{room: rm, wire: stateFrame(rm.serial, telemetry.StateOnline, r.ReceivedAt)}
-	}
 	wake := h.wake[:0]
 	for _, s := range rm.members {
-		woken := back != nil && s.box.push(back)
-		if s.box.push(f) || woken {
+		if s.box.push(f) {
 			wake = append(wake, s.sender)
 		}
 	}

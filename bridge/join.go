@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"sensorcast/auth"
-	"sensorcast/telemetry"
 )
 
 const (
@@ -86,7 +85,6 @@ func (h *Hub) register(s *session, seats []seat) (seq int64, taken []seat) {
 // registerLocked makes the session a member of the rooms of its seats and returns the seats as they are now, without those that are no
 // more. A sensor's own session watches nothing.
 func (h *Hub) registerLocked(s *session, seats []seat) (taken []seat) {
-	now := telemetry.Now()
 	taken = seats[:0]
 	for _, seat := range seats {
 		rm := seat.room
@@ -97,7 +95,7 @@ func (h *Hub) registerLocked(s *session, seats []seat) (taken []seat) {
 			s.rooms = append(s.rooms, rm) // auth.MintTicket and SerialsOf name each once
 			rm.members = append(rm.members, s)
 		}
-		seat.state, seat.lastSeen, seat.latest = rm.stateAt(now, h.cfg.SilenceAfter), rm.lastSeen, rm.latest
+		seat.state, seat.lastSeen, seat.latest = h.stateOf(rm), rm.lastSeen, rm.latest
 		taken = append(taken, seat)
 	}
 	s.joined = true

@@ -101,12 +101,11 @@ func (h *Hub) resume(ctx context.Context, s *session, seats []seat, from positio
 // look fills in the states of the seats as they are now, and returns them.
 func (h *Hub) look(seats []seat) map[*room]telemetry.State {
 	told := make(map[*room]telemetry.State, len(seats))
-	now := telemetry.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range seats {
 		st := &seats[i]
-		st.state, st.lastSeen = st.room.stateAt(now, h.cfg.SilenceAfter), st.room.lastSeen
+		st.state, st.lastSeen = h.stateOf(st.room), st.room.lastSeen
 		told[st.room] = st.state
 	}
 	return told

@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"sync/atomic"
-	"time"
 
 	"sensorcast/telemetry"
 )
@@ -20,7 +19,6 @@ type room struct {
 
 	latest   telemetry.Reading // newest by time, the higher Seq among equals; Seq zero: none
 	lastSeen telemetry.Millis
-	silence  time.Duration // zero: the server's default
 
 	// newest is the frame of the newest reading pushed to the members, where conflating sessions find it: they hold no frames. It is
 	// stored before it is pushed.
@@ -34,22 +32,9 @@ func (rm *room) newer(r *telemetry.Reading) bool {
 
 // fold merges what the store knows. It was read before, so it can only be older than or the same as what the room learnt since the start.
 func (rm *room) fold(s *telemetry.Sensor) {
-	rm.silence = s.SilenceAfter
 	rm.lastSeen = max(rm.lastSeen, s.Status.LastSeenAt)
 	if l := s.Status.Latest; l != nil && rm.newer(l) {
 		rm.latest = *l
 		rm.latest.Serial = rm.serial
 	}
-}
-
-func (rm *room) stateAt(now telemetry.Millis, silence time.Duration) telemetry.State {
-	return telemetry.StateAt(rm.lastSeen, rm.silenceOr(silence), now)
-}
-
-// silenceOr is how long the sensor may be silent.
-func (rm *room) silenceOr(normally time.Duration) time.Duration {
-	if rm.silence != 0 {
-		return rm.silence
-	}
-	return normally
 }

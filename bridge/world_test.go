@@ -145,6 +145,7 @@ type world struct {
 	log   *logBuffer
 	out   *outgoing
 	seq   int64
+	seen  *sync.Map // sensors that were told to be online, by number
 }
 
 // logBuffer collects what is logged.
@@ -179,6 +180,7 @@ func newWorldWith(t testing.TB, cfg Config, authCfg auth.Config, in intake, stal
 		pool:  wire.NewPool(0, stall),
 		log:   &logBuffer{},
 		out:   &outgoing{},
+		seen:  new(sync.Map),
 	}
 	if cfg.Epoch == nil {
 		cfg.Epoch = func() string { return "epoch-1" }
@@ -308,6 +310,9 @@ func (w *world) readingAt(dev auth.Device, value int, at telemetry.Millis) telem
 		Data: fmt.Appendf(nil, `{"v":%d}`, value),
 	}
 	shown := r
+	if _, known := w.seen.Swap(dev.SensorID, true); !known { // as package alert does
+		w.hub.StateChanged(telemetry.StateChange{SensorID: dev.SensorID, Serial: dev.Serial, State: telemetry.StateOnline, LastSeenAt: r.ReceivedAt})
+	}
 	w.hub.Observe(&shown)
 	shown = telemetry.Reading{} // the hub must not keep what it was shown
 	return r

@@ -118,6 +118,7 @@ type Broker struct {
 	dir      *auth.Directory
 	pipe     Intake
 	commands Commands
+	states   States
 	pool     *wire.Pool
 	log      *slog.Logger
 	index    index
@@ -127,6 +128,7 @@ type Broker struct {
 	entrance *vestibule
 	refusals *refusals
 	relay    chan relayed
+	news     *news
 	stop     chan struct{} // closed by Close
 	started  time.Time
 	seats    atomic.Int64 // clients logged in
@@ -146,6 +148,7 @@ type Deps struct {
 	Directory *auth.Directory
 	Intake    Intake
 	Commands  Commands
+	States    States // nil: there are no statuses
 	Pool      *wire.Pool
 }
 
@@ -165,6 +168,7 @@ func newBroker(cfg Config, service identities, deps Deps, log *slog.Logger) (*Br
 		dir:       deps.Directory,
 		pipe:      deps.Intake,
 		commands:  deps.Commands,
+		states:    deps.States,
 		pool:      deps.Pool,
 		log:       log.With("component", "broker"),
 		index:     newIndex(),
@@ -175,6 +179,7 @@ func newBroker(cfg Config, service identities, deps Deps, log *slog.Logger) (*Br
 		entrance:  newVestibule(),
 		refusals:  newRefusals(),
 		relay:     make(chan relayed, relayQueue),
+		news:      newNews(),
 		stop:      make(chan struct{}),
 		conns:     map[*conn]struct{}{},
 		listeners: map[net.Listener]struct{}{},
@@ -185,6 +190,7 @@ func newBroker(cfg Config, service identities, deps Deps, log *slog.Logger) (*Br
 // Start begins the housekeeping. It does not block.
 func (b *Broker) Start() {
 	b.wg.Go(b.relayReadings) // ends when stop closes
+	b.wg.Go(b.publishNews)   // ends when stop closes
 	b.wg.Go(b.sweep)         // ends when stop closes
 }
 

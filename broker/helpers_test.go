@@ -188,6 +188,7 @@ type house struct {
 	log    *logBuffer
 	pool   *wire.Pool
 	outbox *outbox
+	told   States          // nil: no statuses
 	kept   *state.Snapshot // what to start with
 }
 
@@ -236,7 +237,7 @@ func newHouse(t testing.TB, in *intake, opts ...option) *house {
 	if h.outbox == nil {
 		h.outbox = &outbox{}
 	}
-	b, err := newBroker(cfg, service, Deps{Directory: dir, Intake: in, Commands: h.outbox, Pool: h.pool}, slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	b, err := newBroker(cfg, service, Deps{Directory: dir, Intake: in, Commands: h.outbox, States: h.told, Pool: h.pool}, slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,11 @@ func (c *conn) replay(granted []grant) error {
 			out.Properties = withIdentifiers(identifiers(g.Subscription), m.Properties)
 			all = append(all, &out)
 		}
+		for _, topic := range c.broker.statuses(c.principal, g.Filter) { // without payload: that is made when it is sent
+			all = append(all, &state.Message{
+				Topic: topic, QoS: min(1, g.Qos), Retain: true, Properties: withIdentifiers(identifiers(g.Subscription), nil),
+			})
+		}
 	}
 	if len(all) == 0 {
 		return nil
@@ -60,6 +65,25 @@ func (c *conn) replay(granted []grant) error {
 }
 
 func (c *conn) replayOne(m *state.Message) {
+	if m.Payload == nil && strings.HasSuffix(m.Topic, statusSuffix) {
+		c.replayStatus(m)
+		return
+	}
+	c.replayMessage(m)
+}
+
+// replayStatus sends a sensor's status until it is true once it is sent: a step that was published in between was overtaken.
+func (c *conn) replayStatus(m *state.Message) {
+	for now := c.broker.refresh(m); now != nil && !c.closing.Load(); {
+		c.replayMessage(now)
+		sent := now
+		if now = c.broker.refresh(m); now != nil && sameState(now, sent) {
+			return
+		}
+	}
+}
+
+func (c *conn) replayMessage(m *state.Message) {
 	if !c.broker.dir.MayReceive(c.principal, m.Topic) {
 		return
 	}

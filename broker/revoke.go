@@ -9,6 +9,7 @@ import (
 // AuthorityChanged implements auth.Watcher: connections and sessions of a principal that lost its authority end, with what is queued
 // and retained for it. Logins of people over MQTT belong to no session of auth's, so any end of an account's sessions ends them all.
 func (b *Broker) AuthorityChanged(ch auth.Change) {
+	b.statusChanged(ch)
 	var p auth.Principal
 	switch ch.Kind {
 	case auth.SensorRemoved, auth.SecretRotated:

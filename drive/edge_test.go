@@ -157,7 +157,7 @@ func TestEndToEnd_PahoPublishesAndSubscribesThroughWebSockets(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		got := make(chan string, 10)
-		if sub := person.Subscribe("#", 2, func(_ paho.Client, m paho.Message) { got <- m.Topic() + " " + string(m.Payload()) }); !sub.WaitTimeout(10*time.Second) || sub.Error() != nil {
+		if sub := person.Subscribe("+/+/telemetry", 2, func(_ paho.Client, m paho.Message) { got <- m.Topic() + " " + string(m.Payload()) }); !sub.WaitTimeout(10*time.Second) || sub.Error() != nil {
 			t.Fatalf("%s: subscribe: %v", name, sub.Error())
 		}
 		sensor, err := tunnelled(t, address, "SN1", secret, nil, pool)

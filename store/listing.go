@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"sensorcast/telemetry"
 )
@@ -106,10 +105,9 @@ func (d *DB) ListSensors(ctx context.Context, q telemetry.SensorQuery) (items []
 
 // candidate is a sensor that may be on a page.
 type candidate struct {
-	id           int64
-	key          string        // what the list is sorted by, unless that is seenAt
-	silenceAfter time.Duration // zero: the server's default
-	seenAt       telemetry.Millis
+	id     int64
+	key    string // what the list is sorted by, unless that is seenAt
+	status telemetry.Status
 }
 
 // page selects which sensors are on a page, and one more if there is one.
@@ -125,7 +123,7 @@ func (d *DB) page(ctx context.Context, q telemetry.SensorQuery, o ordering, afte
 	if q.After != "" && o.column != "" {
 		o.after(&where, after)
 	}
-	query := "SELECT s.id, " + cmp.Or(o.column, "''") + ", s.silence_after, st.last_seen_at FROM sensors s CROSS JOIN sensor_status st ON st.sensor_id = s.id WHERE " +
+	query := "SELECT s.id, " + cmp.Or(o.column, "''") + ", st.last_seen_at, st.silent_from FROM sensors s CROSS JOIN sensor_status st ON st.sensor_id = s.id WHERE " +
 		where.String() + o.by()
 	count := max(q.Limit, 1) + 1
 	if q.State == "" && o.column != "" {
@@ -144,17 +142,19 @@ func (d *DB) page(ctx context.Context, q telemetry.SensorQuery, o ordering, afte
 func byStanding(all []candidate, q telemetry.SensorQuery, o ordering, after cursor, count int) []candidate {
 	if q.State != "" {
 		all = slices.DeleteFunc(all, func(c candidate) bool {
-			return telemetry.StateAt(c.seenAt, cmp.Or(c.silenceAfter, q.SilenceDefault), q.Now) != q.State
+			return c.status.State() != q.State
 		})
 	}
 	if o.column == "" {
-		order := func(a, b candidate) int { return cmp.Or(cmp.Compare(a.seenAt, b.seenAt), cmp.Compare(a.id, b.id)) }
+		order := func(a, b candidate) int {
+			return cmp.Or(cmp.Compare(a.status.LastSeenAt, b.status.LastSeenAt), cmp.Compare(a.id, b.id))
+		}
 		if o.descending {
 			up := order
 			order = func(a, b candidate) int { return up(b, a) }
 		}
 		if q.After != "" {
-			last := candidate{id: after.ID, seenAt: telemetry.Millis(after.Number)}
+			last := candidate{id: after.ID, status: telemetry.Status{LastSeenAt: telemetry.Millis(after.Number)}}
 			all = slices.DeleteFunc(all, func(c candidate) bool { return order(c, last) <= 0 })
 		}
 		slices.SortFunc(all, order)
@@ -170,11 +170,9 @@ func (d *DB) candidates(ctx context.Context, query string, args []any) (all []ca
 	defer rows.Close()
 	for rows.Next() {
 		var c candidate
-		var silence int64
-		if err := rows.Scan(&c.id, &c.key, &silence, &c.seenAt); err != nil {
+		if err := rows.Scan(&c.id, &c.key, &c.status.LastSeenAt, &c.status.SilentFrom); err != nil {
 			return nil, fmt.Errorf("read sensors: %w", err)
 		}
-		c.silenceAfter = time.Duration(silence) * time.Millisecond
 		all = append(all, c)
 	}
 	if err := rows.Err(); err != nil {
@@ -189,7 +187,7 @@ func (t *tail) seen(all []candidate) {
 	defer t.mu.Unlock()
 	for i := range all {
 		if more, ok := t.standingLocked(all[i].id); ok {
-			all[i].seenAt = more.seenAt
+			all[i].status.LastSeenAt = more.seenAt
 		}
 	}
 }
@@ -240,7 +238,7 @@ func (o ordering) cursorAt(c candidate, sort string) cursor {
 	at := cursor{Sort: sort, ID: c.id}
 	switch {
 	case o.column == "":
-		at.Number = int64(c.seenAt)
+		at.Number = int64(c.status.LastSeenAt)
 	case o.numeric:
 		at.Number, _ = strconv.ParseInt(c.key, 10, 64) // an integer of the table
 	default:

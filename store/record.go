@@ -91,6 +91,9 @@ func (d *DB) record(tx *sql.Tx, b ingest.Batch) (stored int, fresh func(seq int6
 		if fresh, err = storedSince(tx, b.Readings[0].Seq); err != nil {
 			return 0, nil, fmt.Errorf("find resent readings: %w", err)
 		}
+		if err = endSilences(tx, b.Readings, fresh); err != nil {
+			return 0, nil, fmt.Errorf("end silences: %w", err)
+		}
 	}
 	if err := addProblems(tx, b.Problems); err != nil {
 		return 0, nil, fmt.Errorf("update problems: %w", err)

@@ -31,6 +31,7 @@ type Sensor struct {
 // Status is what the server knows of a sensor from its traffic.
 type Status struct {
 	LastSeenAt Millis   // arrival of the last fresh, valid telemetry; zero: never
+	SilentFrom Millis   // the LastSeenAt after which it was found silent: while both are equal it still is; zero: never was
 	Latest     *Reading // newest by Reading.Time; nil: none stored
 	Problems   Problems
 }
@@ -61,12 +62,13 @@ type StateChange struct {
 	LastSeenAt Millis // zero: never
 }
 
-// StateAt derives the state from when the sensor was last seen, the time it may be silent, and now.
-func StateAt(lastSeen Millis, silenceAfter time.Duration, now Millis) State {
-	switch {
-	case lastSeen == 0:
+// State tells whether the sensor was ever seen and, if so, whether it has been found silent since. What finds it silent is package alert; a
+// reading ends a silence by moving LastSeenAt, without anybody having to write that down.
+func (s *Status) State() State {
+	switch s.LastSeenAt {
+	case 0:
 		return StateNeverSeen
-	case now.Sub(lastSeen) >= silenceAfter:
+	case s.SilentFrom:
 		return StateSilent
 	}
 	return StateOnline

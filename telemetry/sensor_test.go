@@ -8,21 +8,19 @@ import (
 	"time"
 )
 
-func TestStateAt_FollowsSilence(t *testing.T) {
-	const now = Millis(1716200000000)
+func TestStatus_IsSilentUntilTheNextReading(t *testing.T) {
 	for _, tc := range []struct {
-		seen Millis
-		want State
+		status Status
+		want   State
 	}{
-		{0, StateNeverSeen},
-		{now, StateOnline},
-		{now - 59_999, StateOnline},
-		{now - 60_000, StateSilent},
-		{now - 1e10, StateSilent},
-		{now + 5_000, StateOnline}, // our own clock was set back
+		{Status{}, StateNeverSeen},
+		{Status{LastSeenAt: 5}, StateOnline},
+		{Status{LastSeenAt: 5, SilentFrom: 5}, StateSilent},
+		{Status{LastSeenAt: 6, SilentFrom: 5}, StateOnline},
+		{Status{LastSeenAt: 4, SilentFrom: 5}, StateOnline}, // our own clock was set back
 	} {
-		if got := StateAt(tc.seen, time.Minute, now); got != tc.want {
-			t.Errorf("StateAt(now%+d ms, 1m, now) = %s, want %s", tc.seen-now, got, tc.want)
+		if got := tc.status.State(); got != tc.want {
+			t.Errorf("%+v: got %s, want %s", tc.status, got, tc.want)
 		}
 	}
 }

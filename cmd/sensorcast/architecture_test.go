@@ -24,10 +24,11 @@ var mayImport = map[string][]string{
 	"broker":           {"telemetry", "session", "auth", "ingest", "command", "wire"},
 	"bridge":           {"telemetry", "auth", "ingest", "command", "wire"},
 	"api":              {"telemetry", "auth", "ingest", "command"},
+	"alert":            {"telemetry", "auth", "ingest"},
 	"edge":             {"telemetry"},
 	"simulator":        {"telemetry"},
 	"web":              {},
-	"cmd/sensorcast":   {"telemetry", "auth", "ingest", "command", "wire", "store", "broker", "bridge", "api", "simulator", "edge", "web"},
+	"cmd/sensorcast":   {"telemetry", "auth", "ingest", "command", "wire", "store", "broker", "bridge", "api", "alert", "simulator", "edge", "web"},
 	"bench":            {"simulator"},
 	"drive":            {}, // tests only, as the next
 	"drive/hostile":    {},

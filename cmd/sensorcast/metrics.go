@@ -39,6 +39,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	e.gauge("build_info", "What is running.", 1, "version", versionString(), "goversion", runtime.Version())
 	c.ingest(e)
 	c.commands(e)
+	c.alert(e)
 	c.broker(e)
 	c.bridge(e)
 	c.store(e)
@@ -98,6 +99,22 @@ func (c *collector) commands(e emitter) {
 	e.count("command_commits_total", "Transactions that commands, acknowledgements and replies were written in.", s.Commits)
 	e.gauge("commands_waiting", "Commands waiting for their sensors.", float64(s.Waiting))
 	e.gauge("commands_waiting_sensors", "Sensors they wait for.", float64(s.Sensors))
+}
+
+func (c *collector) alert(e emitter) {
+	s := c.s.watch.Stats()
+	for state, n := range map[telemetry.State][2]int64{
+		telemetry.StateOnline:    {s.Online, int64(s.OnlineNow)},
+		telemetry.StateSilent:    {s.Silent, int64(s.SilentNow)},
+		telemetry.StateNeverSeen: {s.NeverSeen, int64(s.NeverSeenNow)},
+	} {
+		e.count("sensor_steps_total", "Steps of sensors to another state.", n[0], "state", string(state))
+		e.gauge("sensors", "Sensors in each state.", float64(n[1]), "state", string(state))
+	}
+	e.count("silence_graces_total", "Times sensors were excused because the server had not listened or its clock was set.", s.Graces)
+	e.count("silence_failures_total", "Times the store could not mark silent sensors or keep a heartbeat.", s.Failures)
+	e.count("silence_audits_total", "Comparisons of remembered with stored states.", s.Audits)
+	e.gauge("silence_audit_mismatches", "Sensors that differed in the last one; anything but 0 is a defect.", float64(s.Mismatches))
 }
 
 func (c *collector) broker(e emitter) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"sensorcast/alert"
 	"sensorcast/api"
 	"sensorcast/auth"
 	"sensorcast/bridge"
@@ -56,6 +57,7 @@ type server struct {
 	directory *auth.Directory
 	auth      *auth.Service
 	changes   *auth.Changes
+	watch     *alert.Watch
 	pipe      *ingest.Pipe
 	commands  *command.Outbox
 	hub       *bridge.Hub
@@ -81,6 +83,9 @@ func start(cfg *settings, log *slog.Logger) (_ *server, err error) {
 		return nil, err
 	}
 	if err := s.openAuth(); err != nil {
+		return nil, err
+	}
+	if err := s.openWatch(); err != nil {
 		return nil, err
 	}
 	// All addresses are bound before any is served, so that a taken port is said before anything runs.

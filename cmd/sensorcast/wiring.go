@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"sensorcast/alert"
 	"sensorcast/api"
 	"sensorcast/auth"
 	"sensorcast/bridge"
@@ -76,6 +77,22 @@ func (s *server) openAuth() error {
 	return err
 }
 
+// openWatch fills the watch over silence. It is the first to hear of sensors that come and go, since the doors ask it.
+func (s *server) openWatch() error {
+	s.watch = alert.New(alert.Config{SilenceAfter: s.settings.SilenceAfter}, s.store, s.directory, s.log)
+	if err := s.watch.Load(context.Background()); err != nil {
+		return fmt.Errorf("silence: %w", err)
+	}
+	s.changes.Watch(s.watch)
+	return nil
+}
+
+// startWatch begins to decide, last of all and so stopped first: nobody is found silent while the doors open or close.
+func (s *server) startWatch() {
+	s.watch.Tell(s.hub, s.broker)
+	s.background("silence watch", s.watch.Run)
+}
+
 // minTunnelMessage is what a WebSocket message may carry even if payloads may not: clients send several packets in one.
 const minTunnelMessage = 1 << 20
 
@@ -101,9 +118,9 @@ func (s *server) wireUp(cores int) error {
 
 	s.hub = bridge.New(bridge.Config{
 		AllowedOrigins: s.settings.AllowedOrigins,
-		SilenceAfter:   s.settings.SilenceAfter,
 		Epoch:          s.store.Epoch,
 		LastSeq:        s.store.LastSeq,
+		StateOf:        s.watch.StateOf,
 	}, s.auth, s.directory, s.store, viewers, s.log)
 
 	s.tunnel = s.hub.Tunnel(bridge.TunnelConfig{
@@ -115,7 +132,7 @@ func (s *server) wireUp(cores int) error {
 	if err := s.openBroker(devices); err != nil {
 		return err
 	}
-	s.pipe.Watch(s.hub, s.broker)
+	s.pipe.Watch(s.watch, s.hub, s.broker) // a sensor is online before its reading is seen
 	s.commands.Watch(s.broker)
 	s.changes.Watch(s.hub)
 	s.changes.Watch(s.broker)
@@ -137,13 +154,14 @@ func (s *server) wireUp(cores int) error {
 		Intake: s.pipe, Commands: s.commands, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
 	})
 	s.onStop("REST interface", func(context.Context) error { s.api.Close(); return nil })
+	s.startWatch()
 	return nil
 }
 
 // openBroker starts the MQTT front door where it stopped: with the sessions, queues, wills and retained messages the store has kept.
 func (s *server) openBroker(pool *wire.Pool) (err error) {
 	s.broker, err = broker.New(s.settings.broker(), broker.Deps{
-		Auth: s.auth, Directory: s.directory, Intake: s.pipe, Commands: s.commands, Pool: pool,
+		Auth: s.auth, Directory: s.directory, Intake: s.pipe, Commands: s.commands, States: s.watch, Pool: pool,
 	}, s.log)
 	if err != nil {
 		return fmt.Errorf("MQTT broker: %w", err)

@@ -1,0 +1,146 @@
+package alert
+
+import (
+	"context"
+
+	"sensorcast/telemetry"
+)
+
+const (
+	decideAtOnce = 100 // sensors marked in one transaction, which holds up commits of readings
+
+	retryAfter = tenths(50) // after the store could not
+
+	// doubtAfter is how long is waited where the store knows of an earlier last reading than was observed: it may be waiting for its commit.
+	doubtAfter = tenths(300)
+)
+
+// suspect is a sensor whose time has come.
+type suspect struct {
+	id   int64
+	at   tenths // what its entry said
+	seen telemetry.Millis
+}
+
+// decide takes the steps to silent as their deadlines come. It waits for the store, so it is not the goroutine that looks at the time.
+func (w *Watch) decide(ctx context.Context) {
+	for failing := false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.ripe:
+		}
+		for ctx.Err() == nil {
+			some := w.takeDue()
+			if len(some) == 0 {
+				break
+			}
+			err := w.judge(ctx, some)
+			if err != nil && !failing && ctx.Err() == nil {
+				w.log.Warn("silent sensors not marked, will be tried again", "err", err)
+			}
+			failing = err != nil
+		}
+	}
+}
+
+// takeDue takes from the heap sensors whose time has come, and gives those that were heard of meanwhile their new place.
+func (w *Watch) takeDue() (some []suspect) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for looked := 0; looked < decideAtOnce || len(some) == 0; looked++ {
+		if !w.deadlines.due(w.now) {
+			break
+		}
+		d := w.deadlines.pop()
+		e := w.roll.find(d.sensor)
+		if e == nil || e.due != d.at {
+			continue
+		}
+		if at := w.deadlineOf(e); at > w.now && e.state == online {
+			w.awaitLocked(e, d.sensor, at)
+			continue
+		}
+		e.due = 0
+		some = append(some, suspect{d.sensor, e.at, e.seen})
+	}
+	return some
+}
+
+// judge has the store mark the sensors and takes the steps that follow.
+func (w *Watch) judge(ctx context.Context, some []suspect) error {
+	due := make([]telemetry.Liveness, len(some))
+	for i, s := range some {
+		due[i] = telemetry.Liveness{SensorID: s.id, LastSeenAt: s.seen}
+	}
+	facts, err := w.keeper.Silence(ctx, due)
+	if err != nil {
+		w.counters.failures.Add(1)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, s := range some {
+			if e := w.roll.find(s.id); e != nil {
+				w.awaitLocked(e, s.id, w.now+retryAfter)
+			}
+		}
+		return err
+	}
+	for i := range some {
+		w.settle(some[i], &facts[i])
+	}
+	return nil
+}
+
+// settle brings an entry in line with what the store has made of it. A reading that came while the store was at it is not lost: the
+// sensor is silent by what is durable, and online again.
+func (w *Watch) settle(s suspect, fact *telemetry.Liveness) {
+	w.steps.Lock()
+	defer w.steps.Unlock()
+	w.mu.Lock()
+	e := w.roll.find(s.id)
+	if e == nil || fact.SensorID == 0 { // deleted; the announcement is on its way
+		w.mu.Unlock()
+		return
+	}
+	heard := e.at != s.at
+	steps := make([]telemetry.StateChange, 0, 2)
+	switch stateOf(fact) {
+	case silent:
+		steps = append(steps, step(fact))
+		if heard {
+			back := step(fact)
+			back.State, back.LastSeenAt = telemetry.StateOnline, e.seen
+			steps = append(steps, back)
+			break
+		}
+		e.seen = fact.LastSeenAt
+		w.moveLocked(e, silent)
+	case online:
+		if !heard {
+			// What was observed last is not what is stored: it was stored before under an earlier arrival, or could not be stored.
+			e.seen = fact.LastSeenAt
+			w.awaitLocked(e, s.id, w.now+doubtAfter)
+		}
+	case neverSeen:
+		switch {
+		case heard:
+		case s.seen == 0: // the second time: its first reading was never stored
+			steps = append(steps, step(fact))
+			w.moveLocked(e, neverSeen)
+		default:
+			e.seen = 0
+			w.awaitLocked(e, s.id, w.now+doubtAfter)
+		}
+	}
+	if heard {
+		w.awaitLocked(e, s.id, w.deadlineOf(e))
+	}
+	w.mu.Unlock()
+	for _, c := range steps {
+		w.tellLocked(c)
+	}
+}
+
+func step(l *telemetry.Liveness) telemetry.StateChange {
+	return telemetry.StateChange{SensorID: l.SensorID, Serial: l.Serial, State: l.State(), LastSeenAt: l.LastSeenAt}
+}

@@ -1,0 +1,180 @@
+package broker
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"sync"
+
+	"sensorcast/auth"
+	state "sensorcast/session"
+	"sensorcast/telemetry"
+)
+
+// States knows which sensors are silent; *alert.Watch does.
+type States interface {
+	// StateOf returns a sensor's state and when it was last seen. It touches memory only.
+	StateOf(sensorID int64) (telemetry.State, telemetry.Millis)
+}
+
+// Every sensor's status topic holds a retained message that nobody stores: it is made of what States knows when somebody subscribes, so
+// it is true after any crash, and costs nothing while nobody looks. Steps are published as they are told.
+
+const (
+	statusSuffix = "/status"
+	anySerial    = "x" // stands for all in the question whether a filter matches the status of any
+)
+
+// news is the sensors whose status is to be published, in order. A sensor that steps again before its turn is in it once: what is
+// published is what holds then. So there are never more than sensors, but for those removed meanwhile.
+type news struct {
+	mu      sync.Mutex
+	waiting []bulletin            // guarded by mu
+	known   map[bulletin]struct{} // guarded by mu: what waits
+	wake    chan struct{}
+}
+
+// bulletin is a sensor whose status is to be published, or one that is no more.
+type bulletin struct {
+	serial string
+	owner  int64 // of a removed sensor: who may have its status; zero: it is not removed
+}
+
+func newNews() *news {
+	return &news{known: map[bulletin]struct{}{}, wake: make(chan struct{}, 1)}
+}
+
+func (n *news) add(b bulletin) {
+	n.mu.Lock()
+	if _, waits := n.known[b]; !waits {
+		n.known[b] = struct{}{}
+		n.waiting = append(n.waiting, b)
+	}
+	n.mu.Unlock()
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns all that waits, in order.
+func (n *news) take() []bulletin {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := n.waiting
+	n.waiting = nil
+	clear(n.known)
+	return all
+}
+
+// StateChanged has a sensor's new state published. It touches memory only and never blocks.
+func (b *Broker) StateChanged(c telemetry.StateChange) {
+	if b.sessions.subscriptions.Load() > 0 {
+		b.news.add(bulletin{serial: c.Serial})
+	}
+}
+
+// statusChanged is StateChanged for sensors that are added or removed.
+func (b *Broker) statusChanged(ch auth.Change) {
+	if b.sessions.subscriptions.Load() == 0 {
+		return
+	}
+	switch ch.Kind {
+	case auth.SensorAdded:
+		b.news.add(bulletin{serial: ch.Serial})
+	case auth.SensorRemoved:
+		b.news.add(bulletin{ch.Serial, ch.UserID})
+	}
+}
+
+// publishNews publishes what waits, in order.
+func (b *Broker) publishNews() {
+	for {
+		select {
+		case <-b.news.wake:
+			for _, n := range b.news.take() {
+				if n.owner != 0 {
+					b.clearStatus(n)
+				} else if m := b.status(n.serial); m != nil {
+					b.publish(m)
+				}
+			}
+		case <-b.stop:
+			return
+		}
+	}
+}
+
+// status is the message on a sensor's status topic as of now; nil: there is no such sensor.
+func (b *Broker) status(serial string) *state.Message {
+	dev, ok := b.dir.Lookup(serial)
+	if !ok || b.states == nil {
+		return nil
+	}
+	word, seen := b.states.StateOf(dev.SensorID)
+	payload := append([]byte(`{"state":"`), word...)
+	payload = append(payload, `","last_seen_at":`...)
+	payload = append(seen.AppendJSON(payload), '}')
+	return &state.Message{Topic: statusTopic(serial), Payload: payload, QoS: 1, Retain: true}
+}
+
+func statusTopic(serial string) string { return "sensors/" + serial + statusSuffix }
+
+// clearStatus tells the connected clients of a removed sensor's owner that there is no status any more, by an empty message as a
+// publisher would clear a retained one. It goes past the policy, which knows the sensor no more, and so only to whom it was, at
+// QoS 0, for what is queued is judged again.
+func (b *Broker) clearStatus(n bulletin) {
+	m := &state.Message{Topic: statusTopic(n.serial), Retain: true}
+	for id, sub := range b.index.match(m.Topic).Subscriptions {
+		s := b.sessions.find(id)
+		if s == nil {
+			continue
+		}
+		if p := s.who(); p.Kind == auth.Person && p.UserID == n.owner {
+			out := *m
+			out.Retain = sub.RetainAsPublished
+			out.Properties = withIdentifiers(identifiers(sub), nil)
+			s.deliver(b, &out)
+		}
+	}
+}
+
+// statuses are the topics of sensors p may view whose status the filter matches.
+func (b *Broker) statuses(p auth.Principal, filter string) (topics []string) {
+	if b.states == nil {
+		return nil
+	}
+	if rest, ok := strings.CutPrefix(filter, "sensors/"); ok {
+		if serial, _, _ := strings.Cut(rest, "/"); !strings.ContainsAny(serial, "+#") {
+			if topic := statusTopic(serial); matches(filter, topic) && b.dir.Can(p, auth.View, serial) {
+				topics = append(topics, topic)
+			}
+			return topics
+		}
+	}
+	if !matches(filter, statusTopic(anySerial)) {
+		return nil
+	}
+	for _, serial := range b.dir.SerialsOf(p) {
+		topics = append(topics, statusTopic(serial))
+	}
+	return slices.Clip(topics)
+}
+
+// refresh makes what is replayed of a status true. A status that is none, because the sensor is gone, is nil.
+func (b *Broker) refresh(m *state.Message) *state.Message {
+	serial := strings.TrimSuffix(strings.TrimPrefix(m.Topic, "sensors/"), statusSuffix)
+	now := b.status(serial)
+	if now == nil {
+		return nil
+	}
+	out := *m
+	out.Payload = now.Payload
+	return &out
+}
+
+// sameState reports whether two statuses tell the same state, whenever the sensor was last seen.
+func sameState(a, b *state.Message) bool {
+	stateIn := func(m *state.Message) []byte { word, _, _ := bytes.Cut(m.Payload, []byte{','}); return word }
+	return bytes.Equal(stateIn(a), stateIn(b))
+}
