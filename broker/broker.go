@@ -20,7 +20,8 @@
 //   - Deliveries of QoS 1 and 2 to one client keep their order, whether it is there or away.
 //
 // Locks: session.mu guards a session and may be held while conn.mu, which guards one connection's outbound queue, is taken. Apart from
-// these two, none is held while another is taken: sessions.mu for the table, retained.mu, pending.mu and vestibule.mu for their counts, Broker.mu for
+// these two, none is held while another is taken: sessions.mu for the table, retained.mu, pending.mu and vestibule.mu for their counts, news.mu for the
+// statuses to be published, Broker.mu for
 // the set of open connections and listeners. None is held while a socket, the store or the pipe is called.
 package broker
 

@@ -91,11 +91,11 @@ type cast struct {
 
 // who connects is a sensor or a person.
 func (c *cast) sensor() connectOptions {
-	return c.as(c.serial, c.secret, "sensors/"+c.serial+"/status")
+	return c.as(c.serial, c.secret, "sensors/"+c.serial+"/commands/reply")
 }
 
 func (c *cast) viewer(filters ...filter) connectOptions {
-	o := c.as(c.person.name, c.person.password, "sensors/+/status")
+	o := c.as(c.person.name, c.person.password, "sensors/+/commands/reply")
 	o.filters = filters
 	return o
 }
@@ -197,7 +197,7 @@ func TestInterop_ClientsOfOthersWork(t *testing.T) {
 // foreigner keeps another account's retained message on the server for as long as the scenarios run: nobody may see it.
 func (c *cast) foreigner(t *testing.T, serial, secret string) {
 	t.Helper()
-	l := c.open(t, c.as(serial, secret, "sensors/"+serial+"/status"))
+	l := c.open(t, c.as(serial, secret, "sensors/"+serial+"/commands/reply"))
 	send(t, l, message{Topic: "sensors/" + serial + "/telemetry/kept", Payload: "foreign", QoS: 1, Retain: true})
 	l.close()
 }
