@@ -17,13 +17,13 @@ func TestClock_JumpsInventNothingAndMissNothing(t *testing.T) {
 				defer h.stop()
 				for range 5 {
 					wait(8*time.Minute + 30*time.Second)
-					h.offset += jump
+					h.jump(jump)
 					wait(30 * time.Second)
 					h.read(1)
 				}
 				h.want()
 				wait(5 * time.Minute)
-				h.offset += jump
+				h.jump(jump)
 				late := time.Duration(0)
 				if jump > 0 {
 					late = 5 * time.Minute // the machine may have slept: a grace of ten minutes from now
@@ -41,7 +41,7 @@ func TestClock_SlewIsNoJump(t *testing.T) {
 		defer h.stop()
 		for range 600 { // half a millisecond a second, a thousandfold
 			wait(time.Second)
-			h.offset += 500 * time.Millisecond
+			h.jump(500 * time.Millisecond)
 		}
 		wait(2 * time.Second)
 		h.want("1 silent")
@@ -56,7 +56,7 @@ func TestClock_SleepOfTheMachineExcusesEverybody(t *testing.T) {
 		h := settledHouse(t, &shelf{})
 		defer h.stop()
 		wait(9 * time.Minute)
-		h.offset += 15 * time.Minute // while Mono stood still
+		h.jump(15 * time.Minute) // while Mono stood still
 		wait(9 * time.Minute)
 		h.want()
 		h.read(1) // it could not in between
@@ -65,7 +65,7 @@ func TestClock_SleepOfTheMachineExcusesEverybody(t *testing.T) {
 		h.read(1)
 		h.want("1 online")
 		wait(9 * time.Minute)
-		h.offset += 15 * time.Minute
+		h.jump(15 * time.Minute)
 		h.wantWithin(10*time.Minute, "1 silent")
 	})
 }

@@ -31,8 +31,8 @@ func (w *Watch) Load(ctx context.Context) error {
 	defer w.mu.Unlock()
 	w.steppedAt = last.SteppedAt
 	away := max(wall.Sub(last.At), last.GraceUntil.Sub(wall))
-	if last.At == 0 || wall < last.At {
-		away = maxSilence // nobody knows, so everybody has all the time there is
+	if wall < last.At {
+		away = maxSilence // nobody knows, so everybody has all the time there is, as at the very first start
 	}
 	w.excuse(away, w.longest)
 	w.deadlines = make(deadlines, 0, w.states[online]+w.states[online]/16)

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"sensorcast/auth"
 	"sensorcast/telemetry"
 )
 
@@ -11,7 +12,7 @@ import (
 func (h *house) reopen(away time.Duration) *house {
 	h.stop()
 	wait(away)
-	return openAt(h.t, h.shelf, int64(len(h.shelf.rows)), h.offset)
+	return openAt(h.t, h.shelf, int64(len(h.shelf.rows)), time.Duration(h.offset.Load()))
 }
 
 func TestRestart_AroundTheDeadline(t *testing.T) {
@@ -88,10 +89,14 @@ func TestRestart_FallingAgainDuringTheGraceGivesTheRest(t *testing.T) {
 
 func TestRestart_ClockBeforeTheHeartbeatGivesAllTheTime(t *testing.T) {
 	in(t, func(t *testing.T) {
-		h := settledHouse(t, &shelf{})
+		s := &shelf{rows: map[int64]*telemetry.Liveness{1: {SensorID: 1, Serial: "S1", SilenceAfter: 2 * time.Hour}}}
+		h := open(t, s, 1)
+		h.read(1)
+		h.want("1 online")
+		wait(90 * time.Minute)
 		h.stop()
-		h = openAt(t, h.shelf, 1, -time.Hour)
-		h.wantWithin(10*time.Minute, "1 silent")
+		h = openAt(t, h.shelf, 1, -10*time.Minute) // which is not all it may have been set back by
+		h.wantWithin(2*time.Hour, "1 silent")
 		h.stop()
 	})
 }
@@ -110,10 +115,11 @@ func TestRestart_AfterAJumpOfTheClock(t *testing.T) {
 	in(t, func(t *testing.T) {
 		s := &shelf{rows: map[int64]*telemetry.Liveness{1: {SensorID: 1, Serial: "S1", SilenceAfter: 2 * time.Hour}}}
 		h := open(t, s, 1)
+		wait(3 * time.Hour) // past the grace of the first start
 		h.read(1)
 		h.want("1 online")
 		wait(30 * time.Minute)
-		h.offset = time.Hour
+		h.jump(time.Hour)
 		wait(70 * time.Minute)
 		h = h.reopen(0)
 		wait(19 * time.Minute) // 1 h 59 min of true silence
@@ -144,6 +150,18 @@ func TestAudit_FindsWhatDiffersAndOnlyThat(t *testing.T) {
 		}
 		if s := h.Stats(); s.Mismatches != 1 {
 			t.Errorf("got %d mismatches, want 1", s.Mismatches)
+		}
+		h.dir.Put(auth.Device{SensorID: 3, Serial: "S3"})
+		h.AuthorityChanged(auth.Change{Kind: auth.SensorAdded, SensorID: 3, Serial: "S3"})
+		h.shelf.mu.Lock()
+		h.shelf.rows[3] = &telemetry.Liveness{SensorID: 3, Serial: "S3", SilenceAfter: time.Hour} // a setting nobody announced
+		h.shelf.mu.Unlock()
+		for range 5 {
+			wait(2 * time.Minute)
+			h.read(1)
+		}
+		if s := h.Stats(); s.Mismatches != 2 {
+			t.Errorf("got %d mismatches, want 2", s.Mismatches)
 		}
 	})
 }

@@ -2,6 +2,8 @@ package alert
 
 import (
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,7 +36,7 @@ func TestSilence_IsToldOnTimeAndOnce(t *testing.T) {
 		defer h.stop()
 		for range 3 {
 			h.wantWithin(10*time.Minute, "1 silent")
-			wait(24 * time.Hour)
+			wait(24*time.Hour + 133*time.Millisecond) // somewhere between two looks at the time
 			h.want()
 			h.read(1)
 			h.want("1 online")
@@ -51,7 +53,7 @@ func TestSilence_ComesAfterTheLastReadingWheneverThatWas(t *testing.T) {
 			h.read(1)
 		}
 		h.wantWithin(10*time.Minute, "1 silent")
-		if n := len(h.deadlines); n != 0 {
+		if n := h.places(); n != 0 {
 			t.Errorf("got %d deadlines of a silent sensor, want none", n)
 		}
 	})
@@ -101,7 +103,7 @@ func TestSilence_ManyChangesLeaveOneDeadline(t *testing.T) {
 				h.AuthorityChanged(auth.Change{Kind: auth.SensorChanged, SensorID: 1, Serial: "S1", SilenceAfter: d})
 			}
 		}
-		if n := len(h.deadlines); n > 2 {
+		if n := h.places(); n > 2 {
 			t.Errorf("got %d deadlines of one sensor, want 2 at most", n)
 		}
 		h.wantWithin(5*time.Minute, "1 silent")
@@ -135,7 +137,7 @@ func TestRace_ReadingCommittedBeforeTheMarkWins(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := settledHouse(t, &shelf{})
 		defer h.stop()
-		h.shelf.before = func() { h.read(1); h.shelf.before = nil }
+		h.shelf.set(&h.shelf.before, func() { h.read(1) })
 		wait(10*time.Minute + 2*time.Second)
 		h.want()
 		h.wantWithin(10*time.Minute-2*time.Second, "1 silent")
@@ -146,13 +148,12 @@ func TestRace_ReadingDuringTheMarkEndsASilenceThatWasDurable(t *testing.T) {
 	in(t, func(t *testing.T) {
 		h := settledHouse(t, &shelf{})
 		defer h.stop()
-		h.shelf.after = func() { h.read(1) }
+		h.shelf.set(&h.shelf.after, func() { h.read(1) })
 		wait(10*time.Minute + 2*time.Second)
 		h.want("1 silent", "1 online")
 		if state, _ := h.StateOf(1); state != telemetry.StateOnline {
 			t.Errorf("got %s, want online", state)
 		}
-		h.shelf.after = nil
 		h.wantWithin(10*time.Minute-2*time.Second, "1 silent")
 	})
 }
@@ -210,4 +211,22 @@ func TestStore_FailureDelaysAndLosesNothing(t *testing.T) {
 		wait(7 * time.Second)
 		h.want("1 silent")
 	})
+}
+
+// A reading that comes while watchers are being told of the silence is told of after that.
+func TestRace_WatchersHearStepsInOrder(t *testing.T) {
+	h := open(t, &shelf{}, 1) // by the real clock: what waits for a lock keeps a bubble's from moving
+	h.stop()
+	h.observe(1)
+	var reading sync.WaitGroup
+	h.during = func() {
+		h.during = nil
+		reading.Go(func() { h.observe(1) })
+		time.Sleep(20 * time.Millisecond) // for as long as it could overtake
+	}
+	h.settle(suspect{1, h.now, h.roll.find(1).seen}, &telemetry.Liveness{SensorID: 1, Serial: "S1", LastSeenAt: 1, SilentFrom: 1})
+	reading.Wait()
+	if want := []string{"1 online", "1 silent", "1 online"}; !slices.Equal(h.told, want) {
+		t.Errorf("got told %q, want %q", h.told, want)
+	}
 }

@@ -21,8 +21,7 @@
 //
 // Locks: session.mu guards a session and may be held while conn.mu, which guards one connection's outbound queue, is taken. Apart from
 // these two, none is held while another is taken: sessions.mu for the table, retained.mu, pending.mu and vestibule.mu for their counts, news.mu for the
-// statuses to be published, Broker.mu for
-// the set of open connections and listeners. None is held while a socket, the store or the pipe is called.
+// statuses to be published, Broker.mu for the set of open connections and listeners. None is held while a socket, the store or the pipe is called.
 package broker
 
 import (

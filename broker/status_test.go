@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -140,11 +142,12 @@ func TestStatus_StepDuringTheReplayIsNotOvertaken(t *testing.T) {
 	inBubble(t, autoIntake, func(t *testing.T, h *house) {
 		w := h.told.(*words)
 		w.state[sensorID("A")] = telemetry.StateOnline
-		var once sync.Once
+		var stepped atomic.Bool
 		w.asked = func(int64) {
-			once.Do(func() { // after the answer, before it is sent
+			if stepped.CompareAndSwap(false, true) { // after the answer, before it is sent
 				w.step(h, "A", telemetry.StateSilent)
-			})
+				synctest.Wait() // it is published
+			}
 		}
 		ann := h.pipe(t)
 		ann.connect("ann", "pw")

@@ -68,7 +68,7 @@ func (d *DB) Silence(ctx context.Context, due []telemetry.Liveness) (facts []tel
 		if err := d.settle(tx, sensors); err != nil { // or a row would not know of readings in the tail
 			return err
 		}
-		mark, err := tx.Prepare("UPDATE sensor_status SET silent_from = last_seen_at WHERE sensor_id = ? AND last_seen_at = ? AND last_seen_at <> 0")
+		mark, err := tx.Prepare("UPDATE sensor_status SET silent_from = last_seen_at WHERE sensor_id = ? AND last_seen_at = ?")
 		if err != nil {
 			return err
 		}
