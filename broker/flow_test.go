@@ -277,6 +277,7 @@ func TestInbound_PiecesArriveWhole(t *testing.T) {
 			sent = append(sent, encode(publish("sensors/A/telemetry", payload, 1, uint16(id+1)))...)
 		}
 		for _, piece := range []int{5, smallBytes - 1, smallBytes, smallBytes + 1} {
+			before := len(h.in.accepted())
 			go func() {
 				for b := range slices.Chunk(sent, piece) {
 					if _, err := p.c.Write(b); err != nil {
@@ -284,7 +285,6 @@ func TestInbound_PiecesArriveWhole(t *testing.T) {
 					}
 				}
 			}()
-			before := len(h.in.accepted())
 			for id := range want {
 				if got := p.want(packets.Puback); int(got.PacketID) != id+1 {
 					t.Fatalf("pieces of %d: got PUBACK %d, want %d", piece, got.PacketID, id+1)
