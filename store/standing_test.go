@@ -21,10 +21,10 @@ func TestStatus_IsTheSameWhereverTheReadingsAre(t *testing.T) {
 		dir := t.TempDir()
 		d := openAt(t, dir)
 		sensors := newSensors(t, d, 3)
-		want := map[int64]standing{}
+		want, silent := map[int64]standing{}, map[int64]telemetry.Millis{}
 		seq := int64(0)
 		for range rapid.IntRange(1, 15).Draw(rt, "steps") {
-			switch rapid.SampledFrom([]string{"record", "record", "record", "index", "settle", "crash", "reopen"}).Draw(rt, "step") {
+			switch rapid.SampledFrom([]string{"record", "record", "record", "silence", "index", "settle", "crash", "reopen"}).Draw(rt, "step") {
 			case "record":
 				var batch []telemetry.Reading
 				for range rapid.IntRange(1, 4).Draw(rt, "readings") {
@@ -44,6 +44,15 @@ func TestStatus_IsTheSameWhereverTheReadingsAre(t *testing.T) {
 				if _, err := d.indexTail(t.Context(), rapid.IntRange(1, 6).Draw(rt, "rows")); err != nil {
 					rt.Fatal(err)
 				}
+			case "silence":
+				id := rapid.SampledFrom(sensors).Draw(rt, "sensor").ID
+				due := telemetry.Liveness{SensorID: id, LastSeenAt: want[id].seenAt}
+				if rapid.Bool().Draw(rt, "outrun") {
+					due.LastSeenAt += 20
+				} else {
+					silent[id] = due.LastSeenAt
+				}
+				silence(t, d, due)
 			case "settle":
 				id := rapid.SampledFrom(sensors).Draw(rt, "sensor").ID
 				if got := settled(t, d, id); got != want[id] {
@@ -60,7 +69,7 @@ func TestStatus_IsTheSameWhereverTheReadingsAre(t *testing.T) {
 				d = openAt(t, dir)
 				seq = d.LastSeq()
 			}
-			checkStanding(t, rt, d, sensors, want)
+			checkStanding(t, rt, d, sensors, want, silent)
 		}
 		abandon(t, d)
 	})
@@ -81,7 +90,7 @@ func settled(t *testing.T, d *DB, sensor int64) (got standing) {
 	return got
 }
 
-func checkStanding(t *testing.T, rt *rapid.T, d *DB, sensors []telemetry.Sensor, want map[int64]standing) {
+func checkStanding(t *testing.T, rt *rapid.T, d *DB, sensors []telemetry.Sensor, want map[int64]standing, silent map[int64]telemetry.Millis) {
 	var serials []string
 	for _, s := range sensors {
 		serials = append(serials, s.Serial)
@@ -106,7 +115,11 @@ func checkStanding(t *testing.T, rt *rapid.T, d *DB, sensors []telemetry.Sensor,
 	})
 	var online []string
 	for _, s := range found {
-		if want[s.ID].seenAt != 0 { // none was found silent
+		at := want[s.ID].seenAt
+		if l := livenessOf(t, d, s.ID); l.State() != s.Status.State() || l.LastSeenAt != at {
+			rt.Fatalf("sensor %d: liveness is %+v, %s; its status says %s", s.ID, l, l.State(), s.Status.State())
+		}
+		if at != 0 && at != silent[s.ID] {
 			online = append(online, s.Serial)
 		}
 	}
