@@ -27,7 +27,7 @@ const fleetSecret = "sdk_of-the-whole-fleet"
 
 // founded makes a data directory with the account ann and n sensors of hers, F0 and on. The sensors come by way of the store, while no
 // server runs: through REST ten thousand would take longer than what they are for.
-func founded(t *testing.T, n int) (dir string, ann *person) {
+func founded(t testing.TB, n int) (dir string, ann *person) {
 	t.Helper()
 	dir = t.TempDir()
 	s := serve(t, dir)
@@ -48,6 +48,7 @@ func founded(t *testing.T, n int) (dir string, ann *person) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	secrets.add("secret_key", fleetSecret)
 	hash := auth.NewDirectory(keys).HashSecret(fleetSecret)
 	for i := range n {
 		if err := db.CreateSensor(t.Context(), &telemetry.Sensor{Serial: serialOf(i), Name: serialOf(i), OwnerID: owner.ID}, hash); err != nil {
@@ -72,7 +73,7 @@ func sensorLogin(i int, version byte) login {
 }
 
 // needFiles makes sure that this process, and the server it starts, may have n sockets.
-func needFiles(t *testing.T, n uint64) {
+func needFiles(t testing.TB, n uint64) {
 	t.Helper()
 	n += 500 // and what else is open
 	var limit syscall.Rlimit

@@ -5,7 +5,8 @@
 //
 // harness, fleet: processes, accounts, sensors, figures. door, packet, client, peer: MQTT by hand. The rest are tests: endtoend, edge and
 // command for the product; conformance, malformed and defects for the protocol; interop for other people's clients; journal, crash, will,
-// takeover, storm and footprint for what goes wrong and for many at once.
+// takeover, storm and footprint for what goes wrong and for many at once; relay for viewers, many of them, through all of it. canary looks
+// for secrets in whatever any of these servers said.
 package drive
 
 import (
@@ -41,6 +42,7 @@ func TestMain(m *testing.M) {
 }
 
 func withBinary(run func() int) int {
+	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = 64 // or thousands of requests leave as many ports behind
 	dir, err := os.MkdirTemp("", "sensorcast-drive-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "make a directory for the binary:", err)
@@ -74,15 +76,16 @@ func program(ctx context.Context, args ...string) *exec.Cmd {
 
 // instance is a running server.
 type instance struct {
-	t    *testing.T
+	t    testing.TB
 	cmd  *exec.Cmd
 	addr map[string]string // by listener: http, mqtt, admin
 	log  *safeBuffer
+	said safeBuffer // what else it said that must hold no secret: errors, figures, profiles
 	done chan error
 }
 
 // serve starts a server on free ports and waits until it listens.
-func serve(t *testing.T, dir string, args ...string) *instance {
+func serve(t testing.TB, dir string, args ...string) *instance {
 	t.Helper()
 	args = append([]string{
 		"serve", "--data-dir", dir, "--http-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
@@ -131,9 +134,12 @@ func (s *instance) kill() {
 	}
 }
 
-// sound checks that the server told of no data race, which only one built to look for them can, and of no panic.
-func (s *instance) sound(t *testing.T) {
+// sound checks that the server told of no data race, which only one built to look for them can, of no panic and no secret.
+func (s *instance) sound(t testing.TB) {
 	t.Helper()
+	if leaks := secrets.in(s.log.String(), s.said.String()); len(leaks) > 0 {
+		t.Errorf("the server told secrets: %q", leaks)
+	}
 	for _, mark := range []string{"WARNING: DATA RACE", "panic: ", "\ngoroutine "} {
 		if log := s.log.String(); strings.Contains(log, mark) {
 			t.Errorf("the server's log holds %q:\n%s", mark, log)
@@ -199,16 +205,25 @@ func (p *person) call(method, path string, body any, want int, result any) {
 
 func (p *person) request(method, path, token string, body any) (int, []byte) {
 	p.s.t.Helper()
+	status, reply, err := p.try(method, path, token, body)
+	if err != nil {
+		p.s.t.Fatal(err)
+	}
+	return status, reply
+}
+
+// try is request for goroutines, and for servers that may be down.
+func (p *person) try(method, path, token string, body any) (status int, reply []byte, err error) {
 	var text []byte
 	if body != nil {
-		var err error
 		if text, err = json.Marshal(body); err != nil {
-			p.s.t.Fatal(err)
+			return 0, nil, err
 		}
+		secrets.learn(text)
 	}
 	req, err := http.NewRequest(method, "http://"+p.s.addr["http"]+path, bytes.NewReader(text))
 	if err != nil {
-		p.s.t.Fatal(err)
+		return 0, nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if token != "" {
@@ -216,14 +231,18 @@ func (p *person) request(method, path, token string, body any) (int, []byte) {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		p.s.t.Fatal(err)
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	reply, err := io.ReadAll(resp.Body)
-	if err != nil {
-		p.s.t.Fatal(err)
+	if reply, err = io.ReadAll(resp.Body); err != nil {
+		return 0, nil, err
 	}
-	return resp.StatusCode, reply
+	if resp.StatusCode >= 400 {
+		_, _ = p.s.said.Write(reply) // memory
+	} else {
+		secrets.learn(reply)
+	}
+	return resp.StatusCode, reply, nil
 }
 
 // sensor registers a sensor and returns its secret.
@@ -258,7 +277,7 @@ func (s *instance) dial(path string) *bridge.Client {
 }
 
 // next reads one frame within a bound.
-func next(t *testing.T, c *bridge.Client) bridge.Frame {
+func next(t testing.TB, c *bridge.Client) bridge.Frame {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -270,7 +289,7 @@ func next(t *testing.T, c *bridge.Client) bridge.Frame {
 }
 
 // nextReading skips what is no reading.
-func nextReading(t *testing.T, c *bridge.Client) bridge.Frame {
+func nextReading(t testing.TB, c *bridge.Client) bridge.Frame {
 	t.Helper()
 	for {
 		if f := next(t, c); f.Type == "reading" {
@@ -280,7 +299,7 @@ func nextReading(t *testing.T, c *bridge.Client) bridge.Frame {
 }
 
 // tool finds one of the mosquitto tools, without which the end-to-end tests cannot be trusted.
-func tool(t *testing.T, name string) string {
+func tool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {

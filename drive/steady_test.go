@@ -18,7 +18,7 @@ import (
 // steady is a few sensors that publish all the time, each when its last message was acknowledged, and measure how long that took. They
 // are a process of their own: among the clients of a storm they would measure those.
 type steady struct {
-	t       *testing.T
+	t       testing.TB
 	in      io.WriteCloser
 	reports *json.Decoder
 	over    func() error

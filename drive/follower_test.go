@@ -1,0 +1,372 @@
+package drive
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"sensorcast/bridge"
+)
+
+// follower is a viewer as a good client is one: it comes back by itself, with the newest token it was given and from the highest seq it
+// has read, which gaps of single sensors never move. It believes nothing: what it is sent must be in order, and what it is not announced.
+type follower struct {
+	as      *person
+	serials []string
+	quiet   bool          // shows its token in a subprotocol, as clients behind logging proxies do
+	jitter  time.Duration // it comes back within this after its connection ended
+	window  int           // bytes its socket takes in unread; zero: what the system likes
+
+	reading sync.Mutex // held by who wants it to read nothing; leave before mu
+
+	mu      sync.Mutex // guards all below
+	ws      *websocket.Conn
+	token   string // to come back with; empty: it asks for a ticket
+	spent   string // the one it came with
+	epoch   string
+	start   int64 // seq of the last hello that was no continuation
+	cursor  int64
+	hellos  int // connections that came so far
+	tickets int
+	refused int // tokens
+	codes   []int
+	got     map[string][]int64
+	latest  map[string]int64 // by serial: the newest reading it knows of
+	gaps    []bridge.Frame
+	lost    []string // reasons of the gaps of all its sensors
+	pending *bridge.Frame
+	fault   error // the first
+}
+
+func (p *person) follower(serials ...string) *follower {
+	as := *p // of this server, and of those that take its place on its ports
+	return &follower{as: &as, serials: serials, got: map[string][]int64{}, latest: map[string]int64{}}
+}
+
+// follow has all of them watch until the test ends, or stop is called.
+func follow(t testing.TB, all []*follower) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var over sync.WaitGroup
+	turns := make(chan struct{}, 100) // how many may be connecting: this is no test of the listen backlog
+	for _, f := range all {
+		over.Go(func() { f.run(ctx, turns) }) // ends with ctx
+	}
+	stop = func() { cancel(); over.Wait() }
+	t.Cleanup(stop)
+	return stop
+}
+
+func (f *follower) run(ctx context.Context, turns chan struct{}) {
+	for ctx.Err() == nil {
+		turns <- struct{}{}
+		ws, err := f.connect(ctx)
+		<-turns
+		if err == nil {
+			over := context.AfterFunc(ctx, func() { ws.NetConn().Close() })
+			err = f.read(ws)
+			over()
+			ws.Close()
+		}
+		if ctx.Err() == nil && err != nil {
+			f.ended(err)
+		}
+		select { // full jitter
+		case <-ctx.Done():
+		case <-time.After(rand.N(f.jitter + 1)):
+		}
+	}
+}
+
+// connect comes back, or comes for the first time.
+func (f *follower) connect(ctx context.Context) (*websocket.Conn, error) {
+	f.mu.Lock()
+	token, query := f.token, url.Values{}
+	if f.hellos > 0 {
+		query.Set("epoch", f.epoch)
+		query.Set("since", strconv.FormatInt(f.cursor, 10))
+	}
+	f.pending = nil
+	f.mu.Unlock()
+	name := "resume"
+	if token == "" {
+		var err error
+		if name, token, err = f.ticket(); err != nil {
+			return nil, err
+		}
+	}
+	ws, status, err := f.as.s.viewer(ctx, name, token, query, f.quiet, f.window)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err == nil:
+		f.ws, f.token, f.spent = ws, "", token
+	case status == http.StatusUnauthorized && name == "resume":
+		f.token = ""
+		f.refused++
+	}
+	return ws, err
+}
+
+func (f *follower) ticket() (name, ticket string, err error) {
+	f.mu.Lock()
+	f.tickets++
+	f.mu.Unlock()
+	status, body, err := f.as.try("POST", "/api/v1/tickets", f.as.token, map[string]any{"serial_nos": f.serials})
+	var made struct{ Ticket string }
+	if err == nil && status == http.StatusCreated {
+		err = json.Unmarshal(body, &made)
+	}
+	if err == nil && made.Ticket == "" {
+		err = fmt.Errorf("a ticket is refused with %d %s", status, body)
+	}
+	return "ticket", made.Ticket, err
+}
+
+// viewer opens a viewer's socket. A status is told if the server gave one instead.
+func (s *instance) viewer(ctx context.Context, name, token string, query url.Values, quiet bool, window int) (ws *websocket.Conn, status int, err error) {
+	dialer := websocket.Dialer{ReadBufferSize: 2 << 10, WriteBufferSize: 256, HandshakeTimeout: patience}
+	if window > 0 {
+		dialer.NetDial = func(network, addr string) (net.Conn, error) { return narrowDialer(window).Dial(network, addr) }
+	}
+	if quiet {
+		dialer.Subprotocols = []string{"sensorcast.v1", name + "." + token}
+	} else {
+		query.Set(name, token)
+	}
+	ws, resp, err := dialer.DialContext(ctx, "ws://"+s.addr["http"]+"/ws?"+query.Encode(), nil)
+	if resp != nil {
+		status = resp.StatusCode
+		if err != nil {
+			_, _ = io.Copy(&s.said, resp.Body) // as much as there is
+			err = fmt.Errorf("refused with %d", status)
+		}
+		resp.Body.Close()
+	}
+	return ws, status, err
+}
+
+// narrowDialer makes sockets that take few bytes in unread. The system doubles what it is told.
+func narrowDialer(window int) *net.Dialer {
+	return &net.Dialer{Timeout: patience, Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if failed := c.Control(func(fd uintptr) {
+			err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, window/2)
+		}); failed != nil {
+			return failed
+		}
+		return err
+	}}
+}
+
+func (f *follower) read(ws *websocket.Conn) error {
+	for {
+		f.reading.Lock()
+		f.reading.Unlock() //nolint:staticcheck // a gate: whoever shuts it holds it
+		_, text, err := ws.ReadMessage()
+		if err != nil {
+			return err
+		}
+		var m bridge.Frame
+		if err := json.Unmarshal(text, &m); err != nil {
+			return fmt.Errorf("frame %.100q: %w", text, err)
+		}
+		f.mu.Lock()
+		f.take(m)
+		f.mu.Unlock()
+	}
+}
+
+func (f *follower) ended(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if closed := (*websocket.CloseError)(nil); errors.As(err, &closed) {
+		f.codes = append(f.codes, closed.Code)
+	}
+	f.ws = nil
+}
+
+func (f *follower) failed(format string, args ...any) {
+	if f.fault == nil {
+		f.fault = fmt.Errorf(format, args...)
+	}
+}
+
+// take is what the application behind the client sees. The caller holds mu.
+func (f *follower) take(m bridge.Frame) {
+	switch m.Type {
+	case "hello":
+		f.greet(m)
+	case "resume":
+		f.token = m.Token
+		secrets.add("resume token", m.Token)
+	case "reading":
+		switch {
+		case m.Seq <= f.cursor:
+			f.failed("reading %d of %s after %d", m.Seq, m.SerialNo, f.cursor)
+		case !slices.Contains(f.serials, m.SerialNo):
+			f.failed("reading of %s, which was not asked for", m.SerialNo)
+		}
+		f.cursor = m.Seq
+		f.got[m.SerialNo] = append(f.got[m.SerialNo], m.Seq)
+		f.latest[m.SerialNo] = m.Seq
+	case "gap":
+		if m.SerialNo == "" {
+			f.pending = &m
+		} else {
+			f.gaps = append(f.gaps, m)
+		}
+	}
+}
+
+func (f *follower) greet(m bridge.Frame) {
+	withReading := slices.ContainsFunc(m.Sensors, func(s bridge.SensorFrame) bool { return s.Reading != nil })
+	switch {
+	case m.Resumed && (m.Seq != f.cursor || m.Epoch != f.epoch || withReading):
+		f.failed("resumed at %d of %s, readings: %v; want it at %d of %s, without", m.Seq, m.Epoch, withReading, f.cursor, f.epoch)
+	case !m.Resumed && f.hellos > 0 && f.pending == nil:
+		f.failed("a fresh hello at %d without a gap before it", m.Seq)
+	case !m.Resumed && f.hellos > 0 && (f.pending.AfterSeq > f.cursor || f.pending.BeforeSeq != m.Seq+1):
+		f.failed("gap (%d, %d) before a hello at %d, having read up to %d", f.pending.AfterSeq, f.pending.BeforeSeq, m.Seq, f.cursor)
+	}
+	if !m.Resumed {
+		if f.pending != nil {
+			f.lost = append(f.lost, f.pending.Reason)
+		}
+		// It begins anew: what was before has been checked, or cannot be.
+		f.start, f.gaps, f.pending = m.Seq, nil, nil
+		clear(f.got)
+		clear(f.latest)
+		for _, s := range m.Sensors {
+			if s.Reading != nil {
+				f.latest[s.SerialNo] = s.Reading.Seq
+			}
+		}
+	}
+	f.hellos++
+	f.cursor, f.epoch = m.Seq, m.Epoch
+}
+
+// has reports how many connections it has had, and how far it has read.
+func (f *follower) has() (hellos int, cursor int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hellos, f.cursor
+}
+
+// balance checks that of what is stored it was sent every reading up to where it has read, once, or told that it was not. exactly: gaps say
+// how many they leave out, and nothing is sent that they do, as is so while a connection lasts.
+func (f *follower) balance(log map[string][]kept, exactly bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fault != nil {
+		return f.fault
+	}
+	for _, serial := range f.serials {
+		left := make([]int64, len(f.gaps)) // how many readings are in each gap
+		got := f.got[serial]
+		if err := onlyKept(got, log[serial]); err != nil {
+			return fmt.Errorf("%s: %w", serial, err)
+		}
+		for _, r := range log[serial] {
+			if r.Seq <= f.start || r.Seq > f.cursor {
+				continue
+			}
+			announced := 0
+			for i, g := range f.gaps {
+				if g.SerialNo == serial && g.AfterSeq < r.Seq && r.Seq < g.BeforeSeq {
+					left[i]++
+					announced++
+				}
+			}
+			_, sent := slices.BinarySearch(got, r.Seq)
+			switch {
+			case !sent && announced == 0:
+				return fmt.Errorf("reading %d of %s was neither sent nor announced as left out; read from %d to %d", r.Seq, serial, f.start, f.cursor)
+			case exactly && (announced > 1 || sent && announced > 0):
+				return fmt.Errorf("reading %d of %s was sent (%v) and announced %d times", r.Seq, serial, sent, announced)
+			}
+		}
+		for i, g := range f.gaps {
+			if exactly && g.SerialNo == serial && (left[i] != g.Dropped || g.Dropped == 0) {
+				return fmt.Errorf("gap (%d, %d) of %s says %d left out, got %d", g.AfterSeq, g.BeforeSeq, serial, g.Dropped, left[i])
+			}
+		}
+	}
+	return nil
+}
+
+// onlyKept checks that everything sent is stored under its seq too, as far as the log was read: or somebody who asks for the history, or
+// comes back, is told something else.
+func onlyKept(got []int64, log []kept) error {
+	for _, seq := range got {
+		i, stored := slices.BinarySearchFunc(log, seq, func(r kept, seq int64) int { return cmp.Compare(r.Seq, seq) })
+		if !stored && i < len(log) {
+			return fmt.Errorf("reading %d was sent and is not stored; stored are %d before and %d after it", seq, i, len(log)-i)
+		}
+	}
+	return nil
+}
+
+// caughtUp waits until all of them know of the newest reading of each of their sensors.
+func caughtUp(t testing.TB, all []*follower, log map[string][]kept) {
+	t.Helper()
+	eventually(t, "all viewers to have the newest readings", func() (left int) {
+		for _, f := range all {
+			f.mu.Lock()
+			for _, serial := range f.serials {
+				if stored := log[serial]; len(stored) > 0 && f.latest[serial] < stored[len(stored)-1].Seq {
+					left++
+					break
+				}
+			}
+			f.mu.Unlock()
+		}
+		return left
+	})
+}
+
+// balanced checks all of them against what is stored.
+func balanced(t testing.TB, all []*follower, log map[string][]kept, exactly bool) {
+	t.Helper()
+	wrong := 0
+	for i, f := range all {
+		if err := f.balance(log, exactly); err != nil {
+			if wrong++; wrong <= 3 {
+				t.Errorf("viewer %d: %v", i, err)
+			}
+		}
+	}
+	if wrong > 3 {
+		t.Errorf("and %d more viewers like that", wrong-3)
+	}
+}
+
+// eventually waits until nothing is left.
+func eventually(t testing.TB, what string, left func() int) {
+	t.Helper()
+	deadline := time.Now().Add(2 * patience)
+	for {
+		n := left()
+		if n == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s: %d are left", 2*patience, what, n)
+		}
+		time.Sleep(20 * time.Millisecond) // others do the work
+	}
+}
