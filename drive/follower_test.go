@@ -31,6 +31,7 @@ type follower struct {
 	quiet   bool          // shows its token in a subprotocol, as clients behind logging proxies do
 	jitter  time.Duration // it comes back within this after its connection ended
 	window  int           // bytes its socket takes in unread; zero: what the system likes
+	hears   func(data json.RawMessage)
 
 	reading sync.Mutex // held by who wants it to read nothing; leave before mu
 
@@ -47,7 +48,7 @@ type follower struct {
 	codes   []int
 	got     map[string][]int64
 	latest  map[string]int64 // by serial: the newest reading it knows of
-	gaps    []bridge.Frame
+	gaps    map[string][]bridge.Frame
 	lost    []string // reasons of the gaps of all its sensors
 	pending *bridge.Frame
 	fault   error // the first
@@ -55,7 +56,7 @@ type follower struct {
 
 func (p *person) follower(serials ...string) *follower {
 	as := *p // of this server, and of those that take its place on its ports
-	return &follower{as: &as, serials: serials, got: map[string][]int64{}, latest: map[string]int64{}}
+	return &follower{as: &as, serials: serials, got: map[string][]int64{}, gaps: map[string][]bridge.Frame{}, latest: map[string]int64{}}
 }
 
 // follow has all of them watch until the test ends, or stop is called.
@@ -223,11 +224,14 @@ func (f *follower) take(m bridge.Frame) {
 		f.cursor = m.Seq
 		f.got[m.SerialNo] = append(f.got[m.SerialNo], m.Seq)
 		f.latest[m.SerialNo] = m.Seq
+		if f.hears != nil {
+			f.hears(m.Data)
+		}
 	case "gap":
 		if m.SerialNo == "" {
 			f.pending = &m
 		} else {
-			f.gaps = append(f.gaps, m)
+			f.gaps[m.SerialNo] = append(f.gaps[m.SerialNo], m)
 		}
 	}
 }
@@ -247,7 +251,8 @@ func (f *follower) greet(m bridge.Frame) {
 			f.lost = append(f.lost, f.pending.Reason)
 		}
 		// It begins anew: what was before has been checked, or cannot be.
-		f.start, f.gaps, f.pending = m.Seq, nil, nil
+		f.start, f.pending = m.Seq, nil
+		clear(f.gaps)
 		clear(f.got)
 		clear(f.latest)
 		for _, s := range m.Sensors {
@@ -276,8 +281,8 @@ func (f *follower) balance(log map[string][]kept, exactly bool) error {
 		return f.fault
 	}
 	for _, serial := range f.serials {
-		left := make([]int64, len(f.gaps)) // how many readings are in each gap
-		got := f.got[serial]
+		got, gaps := f.got[serial], f.gaps[serial]
+		left := make([]int64, len(gaps)) // how many readings are in each gap
 		if err := onlyKept(got, log[serial]); err != nil {
 			return fmt.Errorf("%s: %w", serial, err)
 		}
@@ -286,8 +291,8 @@ func (f *follower) balance(log map[string][]kept, exactly bool) error {
 				continue
 			}
 			announced := 0
-			for i, g := range f.gaps {
-				if g.SerialNo == serial && g.AfterSeq < r.Seq && r.Seq < g.BeforeSeq {
+			for i, g := range gaps {
+				if g.AfterSeq < r.Seq && r.Seq < g.BeforeSeq {
 					left[i]++
 					announced++
 				}
@@ -300,8 +305,8 @@ func (f *follower) balance(log map[string][]kept, exactly bool) error {
 				return fmt.Errorf("reading %d of %s was sent (%v) and announced %d times", r.Seq, serial, sent, announced)
 			}
 		}
-		for i, g := range f.gaps {
-			if exactly && g.SerialNo == serial && (left[i] != g.Dropped || g.Dropped == 0) {
+		for i, g := range gaps {
+			if exactly && (left[i] != g.Dropped || g.Dropped == 0) {
 				return fmt.Errorf("gap (%d, %d) of %s says %d left out, got %d", g.AfterSeq, g.BeforeSeq, serial, g.Dropped, left[i])
 			}
 		}
