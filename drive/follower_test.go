@@ -46,6 +46,7 @@ type follower struct {
 	tickets int
 	refused int // tokens
 	codes   []int
+	ends    []error // of its connections
 	got     map[string][]int64
 	latest  map[string]int64 // by serial: the newest reading it knows of
 	gaps    map[string][]bridge.Frame
@@ -174,6 +175,9 @@ func narrowDialer(window int) *net.Dialer {
 }
 
 func (f *follower) read(ws *websocket.Conn) error {
+	ws.SetPingHandler(func(data string) error { // gorilla's own gives up after a second, which is nothing on a busy machine
+		return ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(patience))
+	})
 	for {
 		f.reading.Lock()
 		f.reading.Unlock() //nolint:staticcheck // a gate: whoever shuts it holds it
@@ -197,7 +201,7 @@ func (f *follower) ended(err error) {
 	if closed := (*websocket.CloseError)(nil); errors.As(err, &closed) {
 		f.codes = append(f.codes, closed.Code)
 	}
-	f.ws = nil
+	f.ws, f.ends = nil, append(f.ends, err)
 }
 
 func (f *follower) failed(format string, args ...any) {
@@ -342,6 +346,22 @@ func caughtUp(t testing.TB, all []*follower, log map[string][]kept) {
 		}
 		return left
 	})
+}
+
+// ends is how connections ended, and how many did so.
+func ends(all []*follower) map[string]int {
+	how := map[string]int{}
+	for _, f := range all {
+		f.mu.Lock()
+		for _, err := range f.ends {
+			if inner := errors.Unwrap(err); inner != nil {
+				err = inner // without its port
+			}
+			how[err.Error()]++
+		}
+		f.mu.Unlock()
+	}
+	return how
 }
 
 // balanced checks all of them against what is stored.

@@ -11,7 +11,7 @@ import (
 )
 
 // audience is viewers of which a fifth can be made to stop reading. Those watch every sensor, through sockets that take in little; the
-// others watch two each, through normal ones.
+// others watch one or two each, through normal ones.
 type audience struct {
 	ann              *person
 	s                *instance
@@ -37,7 +37,11 @@ func newAudience(t testing.TB, viewers int) *audience {
 			a.stalled = append(a.stalled, f)
 			continue
 		}
-		a.healthy = append(a.healthy, ann.follower(serialOf(i%audienceSensors), serialOf((i+1)%audienceSensors)))
+		f := ann.follower(serials[i%audienceSensors])
+		if i%4 == 0 {
+			f.serials = append(f.serials, serials[(i+1)%audienceSensors])
+		}
+		a.healthy = append(a.healthy, f)
 	}
 	follow(t, a.all())
 	eventually(t, "viewers to be in", func() int {
@@ -62,11 +66,14 @@ func stall(t testing.TB, all []*follower) (release func()) {
 	return release
 }
 
+// stallLimit is how long viewers read nothing: after a minute without an answer to its pings the server may close.
+const stallLimit = 40 * time.Second
+
 // TestRelay_StalledViewersLoseNothingUnannounced has a fifth of the viewers stop reading while many readings pass. The others get
 // everything; those get the newest of each sensor when they read again, and are told to a reading what they missed.
 func TestRelay_StalledViewersLoseNothingUnannounced(t *testing.T) {
 	const perRound = 20
-	viewers, rounds, bytes := atMost(1_000, 100), atMost(50_000, 5_000)/audienceSensors/perRound, atMost(400, 1_000)
+	viewers, rounds, bytes := atMost(1_000, 100), atMost(50_000, 5_000)/audienceSensors/perRound, atMost(150, 1_000)
 	a := newAudience(t, viewers)
 	fleet, refused := crowd(audienceSensors, func(i int) (*client, error) { return a.s.client("tcp", sensorLogin(i, 4+byte(i&1))) })
 	if len(refused) > 0 {
@@ -87,8 +94,12 @@ func TestRelay_StalledViewersLoseNothingUnannounced(t *testing.T) {
 	round(perRound)
 	caughtUp(t, a.all(), a.ann.log(audienceSensors))
 	before := a.s.heap()
-	release := stall(t, a.stalled)
-	for range rounds - 1 {
+	release, since := stall(t, a.stalled), time.Now()
+	for n := range rounds - 1 {
+		if time.Since(since) > stallLimit {
+			t.Logf("the machine is starved: only %d readings pass", audienceSensors*perRound*(n+1))
+			break
+		}
 		round(perRound)
 	}
 	each := (a.s.heap() - before) / float64(len(a.stalled)) / 1024
@@ -109,8 +120,8 @@ func TestRelay_StalledViewersLoseNothingUnannounced(t *testing.T) {
 			t.Errorf("%s: %d readings are stored, want %d", serial, len(stored), sent)
 		}
 	}
-	if n := count(a.all(), func(f *follower) bool { return f.hellos != 1 }); n > 0 {
-		t.Errorf("%d viewers lost their connection", n)
+	if n := count(a.all(), func(f *follower) bool { return len(f.ends) > 0 }); n > 0 {
+		t.Errorf("%d viewers lost their connection: %v", n, ends(a.all()))
 	}
 	if n := count(a.healthy, func(f *follower) bool { return len(f.gaps) > 0 }); n > 0 {
 		t.Errorf("%d viewers that read missed something", n)
