@@ -147,6 +147,7 @@ func TestRelay_AuthorityEndsWithinASecondUnderLoad(t *testing.T) {
 	feed.holds(t, log)
 	caughtUp(t, watching, log)
 	balanced(t, watching, log, true)
+	shownIsKept(t, watching, log)
 	if n := count(watching, func(f *follower) bool { return f.hellos != 1 || len(f.gaps) > 0 }); n > 0 {
 		t.Errorf("%d viewers of others were disturbed", n)
 	}

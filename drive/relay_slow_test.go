@@ -115,6 +115,7 @@ func TestRelay_StalledViewersLoseNothingUnannounced(t *testing.T) {
 	log := a.ann.log(audienceSensors)
 	caughtUp(t, a.all(), log)
 	balanced(t, a.all(), log, true)
+	shownIsKept(t, a.all(), log)
 	for serial, stored := range log {
 		if len(stored) != sent {
 			t.Errorf("%s: %d readings are stored, want %d", serial, len(stored), sent)
