@@ -106,7 +106,7 @@ func (p *person) login() (access, refresh string) {
 // TestRelay_AuthorityEndsWithinASecondUnderLoad takes authority away in every way, one after the other, while sensors publish and viewers
 // watch: whom it concerns is out within a second, and hears nothing that was sent later; nobody else notices.
 func TestRelay_AuthorityEndsWithinASecondUnderLoad(t *testing.T) {
-	sensors, crowded := 200, atMost(500, 250)
+	sensors, crowded := 200, many(500, 250)
 	needFiles(t, 2_000)
 	dir, ann := founded(t, sensors)
 	s := serve(t, dir, "--log-level", "debug", "--ticket-ttl", "30s")

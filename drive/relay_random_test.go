@@ -12,6 +12,7 @@ import (
 // TestRelay_RandomViewersOverRestarts has viewers stall, break off, ask for less and come back at random, while sensors publish and the
 // server is stopped or killed three times. What package bridge shows for single sessions holds for the program as a whole.
 func TestRelay_RandomViewersOverRestarts(t *testing.T) {
+	t.Parallel() // mostly it waits
 	const sensors, viewers, restarts = 6, 24, 3
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -20,7 +21,7 @@ func TestRelay_RandomViewersOverRestarts(t *testing.T) {
 	args := append(samePorts(t), "--tickets-per-minute", "0", "--log-level", "debug")
 	s := serve(t, dir, args...)
 	ann.s = s
-	feed := s.feed(sensors, 10*time.Millisecond, 4_000)
+	feed := s.feed(sensors, 20*time.Millisecond, 1_000)
 	var all []*follower
 	for i := range viewers {
 		f := ann.follower(serialOf(i%sensors), serialOf((i+1)%sensors), serialOf((i+3)%sensors))
@@ -37,18 +38,19 @@ func TestRelay_RandomViewersOverRestarts(t *testing.T) {
 	t.Cleanup(end)
 
 	for range restarts {
-		time.Sleep(time.Duration(atMost(1_000, 500)+dice.IntN(1_000)) * time.Millisecond) // the random moment
+		time.Sleep(time.Duration(atMost(1_000, 300)+dice.IntN(700)) * time.Millisecond) // the random moment
 		balanced(t, all, ann.log(sensors), false)
 		s.inspect()
+		start, how := time.Now(), "stopped"
 		if dice.IntN(2) == 0 {
-			t.Log("stop")
 			if err := s.terminate(); err != nil {
 				t.Fatal(err)
 			}
 		} else {
-			t.Log("kill")
+			how = "killed"
 			s.kill()
 		}
+		t.Logf("%s after %v", how, time.Since(start).Round(time.Millisecond))
 		s = serve(t, dir, args...)
 		ann.s = s
 	}
