@@ -181,8 +181,7 @@ func (f *follower) read(ws *websocket.Conn) error {
 		return ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(patience))
 	})
 	for n := 0; ; n++ {
-		f.reading.Lock()
-		f.reading.Unlock() //nolint:staticcheck // a gate: whoever shuts it holds it
+		f.awaitTurn()
 		_, text, err := ws.ReadMessage()
 		if err != nil {
 			return err
@@ -195,6 +194,12 @@ func (f *follower) read(ws *websocket.Conn) error {
 		f.take(m)
 		f.mu.Unlock()
 	}
+}
+
+// awaitTurn passes when nobody has it stall.
+func (f *follower) awaitTurn() {
+	f.reading.Lock()
+	defer f.reading.Unlock()
 }
 
 // decode reads a frame; of a reading, unless all is wanted, only serial and seq. Thousands of viewers in one process would else do little

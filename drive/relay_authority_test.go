@@ -157,6 +157,7 @@ func TestRelay_AuthorityEndsWithinASecondUnderLoad(t *testing.T) {
 // suffers checks what a change did, answered at that time.
 func (c *account) suffers(t *testing.T, change string, answered time.Time, fates map[string]fate, machine *pulse) {
 	t.Helper()
+	limit := answered.Add(patience)
 	for _, w := range c.witnesses {
 		fate := fates[w.who]
 		if fate.codes == nil {
@@ -164,7 +165,7 @@ func (c *account) suffers(t *testing.T, change string, answered time.Time, fates
 		}
 		select {
 		case <-w.over:
-		case <-time.After(patience):
+		case <-time.After(time.Until(limit)):
 			t.Errorf("%s: %s is still open after %v", change, w.who, patience)
 			continue
 		}

@@ -71,13 +71,6 @@ func (f *follower) greet(m bridge.Frame) {
 	f.cursor, f.epoch = m.Seq, m.Epoch
 }
 
-// has reports how many connections it has had, and how far it has read.
-func (f *follower) has() (hellos int, cursor int64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.hellos, f.cursor
-}
-
 // balance checks that of what is stored it was sent every reading up to where it has read, once, or told that it was not. exactly: gaps say
 // how many they leave out, and nothing is sent that they do, as is so while a connection lasts.
 func (f *follower) balance(log map[string][]kept, exactly bool) error {
