@@ -156,7 +156,7 @@ func TestSilence_KilledAtAnyMomentIsToldOnce(t *testing.T) {
 		lines := s.mosquittoSub(ann, "sensors/+/status")
 		time.Sleep(time.Second + rand.N(900*time.Millisecond)) // the random moment
 		s.kill()
-		count(lines, told)
+		silences(lines, told)
 		s = serve(t, dir)
 		ann.s = s
 		before := map[string]bool{}
@@ -182,8 +182,8 @@ func TestSilence_KilledAtAnyMomentIsToldOnce(t *testing.T) {
 	}
 }
 
-// count counts the steps to silent in what was printed.
-func count(lines <-chan string, told map[string]int) {
+// silences counts the steps to silent in what was printed.
+func silences(lines <-chan string, told map[string]int) {
 	for {
 		select {
 		case line, open := <-lines:
