@@ -87,6 +87,9 @@ type Config struct {
 	QueueBytes    int   // and their bytes, once for what is held back and once for what is shed; default 32 MiB
 	BatchReadings int   // readings and changes in one transaction, exceeded to keep a call whole and by what was shed; default 4,096
 	LastSeq       int64 // the log's end at start; the first reading gets the next number
+
+	// Recent are the keys of the newest readings stored, in their order: sensors resend what a stop kept from being acknowledged.
+	Recent []telemetry.Key
 }
 
 const (
@@ -147,6 +150,9 @@ func New(cfg Config, recorder Recorder, log *slog.Logger, observers ...Observer)
 		seq:       cfg.LastSeq,
 		problems:  map[int64]*Problem{},
 		recent:    newRecentKeys(),
+	}
+	for _, k := range cfg.Recent {
+		p.recent.seen(k)
 	}
 	p.work.L, p.room.L = &p.mu, &p.mu
 	p.bursts.New = func() any { return new(burst) }

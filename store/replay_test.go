@@ -104,3 +104,20 @@ func TestForgetTokens_DropsTheExpiredOnly(t *testing.T) {
 		t.Errorf("the one that lives: got %v, %v, want it still spent", first, err)
 	}
 }
+
+func TestRecentKeys_AreTheNewestInTheirOrder(t *testing.T) {
+	dir := t.TempDir()
+	d := openAt(t, dir)
+	s := newSensors(t, d, 1)[0]
+	for seq := int64(1); seq <= 6; seq++ {
+		r := reads(s.ID, seq)
+		if seq%2 == 0 {
+			r.Key = telemetry.Key{byte(seq)}
+		}
+		record(t, d, r)
+	}
+	got, err := d.RecentKeys(t.Context())
+	if want := []telemetry.Key{{2}, {4}, {6}}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+}

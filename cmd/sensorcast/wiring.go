@@ -109,7 +109,11 @@ func (s *server) wireUp(cores int) error {
 	devices, viewers := wire.NewPool((cores+1)/2, deviceStall), wire.NewPool((cores+1)/2, viewerStall)
 	s.onStop("socket writers", func(context.Context) error { devices.Close(); viewers.Close(); return nil })
 
-	s.pipe = ingest.New(ingest.Config{LastSeq: s.store.LastSeq()}, s.store, s.log)
+	recent, err := s.store.RecentKeys(context.Background())
+	if err != nil {
+		return fmt.Errorf("load keys of readings: %w", err)
+	}
+	s.pipe = ingest.New(ingest.Config{LastSeq: s.store.LastSeq(), Recent: recent}, s.store, s.log)
 	s.onStop("committer", s.pipe.Close)
 
 	if err := s.startOutbox(); err != nil {
