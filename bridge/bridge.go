@@ -1,7 +1,8 @@
-// Package bridge carries readings from MQTT to browsers: the hub, and one session for each open WebSocket.
+// Package bridge carries readings from MQTT to browsers: the hub, and one session for each open WebSocket or event stream.
 //
 //	ingest ──Observe──► Hub ─► room of the sensor ─► outbox of each session ─► wire ─► socket
 //	GET /ws?ticket= ──► handshake ─► join (snapshot, registration, hello) ─► session, read by a goroutine of its own
+//	GET /api/v1/events ──► Events ─► join ─► session, whose frames a transcript rewrites between outbox and wire
 //	GET /mqtt ──► tunnel ─► carrier, a net.Conn for package broker, which the hub knows nothing more of
 //
 // Invariants:

@@ -158,11 +158,12 @@ func (h *Hub) release() {
 	h.wg.Done()
 }
 
-// enter makes s known to the heartbeat, to Close and to changes of authority. False means that the hub is stopping.
+// enter makes s known to the heartbeat, to Close and to changes of authority. False means that the hub is stopping, or that the session has
+// ended already: nobody would take it out again.
 func (h *Hub) enter(s *session) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.stopping {
+	if h.stopping || s.left {
 		return false
 	}
 	s.beat = h.nextBeat

@@ -60,12 +60,6 @@ func (c *tap) Close() error {
 	return nil
 }
 
-func (c *tap) length() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.b.Len()
-}
-
 // viewing is a viewer over any number of connections: it resumes from the highest seq it has read, as every client does.
 type viewing struct {
 	serials  []string

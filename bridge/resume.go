@@ -12,7 +12,7 @@ const resumeGrace = time.Minute
 
 // offerResume sends the session a token to come back with. Nothing is lost when it cannot: there are tickets.
 func (s *session) offerResume() {
-	if s.device {
+	if s.device || s.bearer {
 		return
 	}
 	token, err := s.hub.tickets.MintResume(s.claim(), s.hub.cfg.PingEvery+resumeGrace)

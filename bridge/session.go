@@ -12,7 +12,7 @@ import (
 	"sensorcast/wire"
 )
 
-// session is one open WebSocket: a viewer's, or a sensor's own. It lives from the upgrade until its socket is closed.
+// session is one open WebSocket, a viewer's or a sensor's own, or a viewer's event stream. It lives until its socket is closed.
 type session struct {
 	hub       *Hub
 	conn      net.Conn
@@ -20,6 +20,7 @@ type session struct {
 	principal auth.Principal
 	device    bool      // opened with a sensor's ticket: it sends readings and receives none
 	all       bool      // watches every sensor of its owner, also later ones
+	bearer    bool      // opened with an access token: who has that needs no token to come back
 	expires   time.Time // resuming does not move it: then a new ticket is asked for
 	box       outbox
 

@@ -7,12 +7,13 @@ import (
 
 // Stats is the state of the hub in numbers. Those without "now" only rise.
 type Stats struct {
-	Sessions  int64            // sockets open now
+	Sessions  int64            // sockets and event streams open now
 	Sensors   int64            // sensors the hub remembers now
 	Watched   int64            // of them, those somebody watches now
 	Opened    int64            // sockets upgraded
+	Streams   int64            // event streams opened; they are sessions too
 	Tunnels   int64            // sockets upgraded to carry MQTT; they are no sessions
-	Refused   map[string]int64 // upgrades refused, by reason
+	Refused   map[string]int64 // upgrades and event streams refused, by reason
 	Frames    int64            // frames sent, control frames included
 	Bytes     int64            // and their bytes
 	Writes    int64            // and the writes they left in: frames per write is what coalescing gains
@@ -24,7 +25,7 @@ type Stats struct {
 
 // counters are written where things happen; what Hub.mu guards anyway is counted there.
 type counters struct {
-	opened, tunnels, frames, bytes, writes, conflated, dropped, received atomic.Int64
+	opened, streams, tunnels, frames, bytes, writes, conflated, dropped, received atomic.Int64
 }
 
 // Stats returns the present numbers. It takes the hub's lock for a moment.
@@ -42,6 +43,7 @@ func (h *Hub) Stats() Stats {
 		Sensors:   int64(len(h.rooms)),
 		Watched:   int64(watched),
 		Opened:    h.counters.opened.Load(),
+		Streams:   h.counters.streams.Load(),
 		Tunnels:   h.counters.tunnels.Load(),
 		Refused:   maps.Clone(h.refused),
 		Frames:    h.counters.frames.Load(),

@@ -50,16 +50,27 @@ const (
 	maxRate = 1000
 )
 
+var rateBounds = fmt.Sprintf("must be a number from %v to %v, or 0 for no limit", minRate, maxRate)
+
+// paceOf returns the time between two readings of a sensor, zero without a limit. Not ok: out of bounds, or no number.
+func paceOf(perSecond float64) (pace time.Duration, ok bool) {
+	switch {
+	case perSecond == 0:
+		return 0, true
+	case perSecond >= minRate && perSecond <= maxRate:
+		return time.Duration(float64(time.Second) / perSecond), true
+	}
+	return 0, false
+}
+
 // rate lets the viewer ask for at most so many readings a second of each sensor. What is left out is announced.
 func (v *viewer) rate(raw json.RawMessage, id []byte) {
 	var perSecond float64
-	if json.Unmarshal(raw, &perSecond) != nil || perSecond != 0 && (perSecond < minRate || perSecond > maxRate) {
-		v.refuse("malformed", fmt.Sprintf("max_per_second must be a number from %v to %v, or 0 for no limit", minRate, maxRate), id)
+	err := json.Unmarshal(raw, &perSecond)
+	pace, ok := paceOf(perSecond)
+	if err != nil || !ok {
+		v.refuse("malformed", "max_per_second "+rateBounds, id)
 		return
-	}
-	var pace time.Duration
-	if perSecond > 0 {
-		pace = time.Duration(float64(time.Second) / perSecond)
 	}
 	v.session.box.setPace(pace)
 	if id != nil {
