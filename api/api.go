@@ -60,6 +60,11 @@ type Presence interface {
 	Connection(serial string) telemetry.Connection
 }
 
+// Events answers r with a stream of live readings and returns when it is over; bridge.Events does. An error means that nothing was
+// written: telemetry.ErrUnauthenticated, telemetry.ErrForbidden, telemetry.ErrInvalid, telemetry.ErrUnavailable. The mistakes in it name
+// their whole place, such as "query.ticket".
+type Events func(w http.ResponseWriter, r *http.Request, q EventRequest) error
+
 // Config is what the operator decides.
 type Config struct {
 	Version        string         // of the program, shown by GET /server and in the OpenAPI document
@@ -80,6 +85,7 @@ type Deps struct {
 	History   History
 	Intake    Intake
 	Commands  Commands
+	Events    Events
 	Presence  Presence
 	Ready     func(ctx context.Context) error // nil error: the parts behind the API can serve now
 	Log       *slog.Logger
@@ -143,6 +149,7 @@ func New(cfg Config, deps Deps) *API {
 	a.readingRoutes()
 	a.telemetryRoutes()
 	a.ticketRoutes()
+	a.eventRoutes()
 	a.serverRoutes()
 	a.healthRoutes()
 	a.publish()

@@ -43,7 +43,7 @@ func (a *API) describe() {
 				{Name: tagSensors, Description: "The registry of one's own sensors"},
 				{Name: tagCommands, Description: "What sensors are asked to do"},
 				{Name: tagReadings, Description: "What sensors measured"},
-				{Name: tagTickets, Description: "Single-use tickets that open a WebSocket"},
+				{Name: tagTickets, Description: "Live readings: single-use tickets that open a WebSocket, and event streams"},
 				{Name: tagServer, Description: "The server itself"},
 			},
 			Components: &huma.Components{

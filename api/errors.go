@@ -24,6 +24,7 @@ var (
 	errBrokenBody    = errors.New("body broke off")
 	errNoRoute       = errors.New("no such path")
 	errNoMethod      = errors.New("no such method of this path")
+	errNotAcceptable = errors.New("no acceptable media type")
 )
 
 // kinds is the one table from errors to answers; the first match counts, so finer kinds stand above those they wrap.
@@ -47,6 +48,7 @@ var kinds = []struct {
 	{errBrokenBody, http.StatusBadRequest, "malformed", "Malformed request", "The body could not be read to its end."},
 	{errNoRoute, http.StatusNotFound, "not-found", "Not found", "There is nothing at this path."},
 	{errNoMethod, http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed", "This path does not take this method; Allow lists those it takes."},
+	{errNotAcceptable, http.StatusNotAcceptable, "not-acceptable", "Not acceptable", "This path answers with text/event-stream, which the request's Accept header excludes."},
 	{telemetry.ErrUnauthenticated, http.StatusUnauthorized, "unauthenticated", "Not authenticated", "The credentials are missing, wrong or no longer valid."},
 	{telemetry.ErrForbidden, http.StatusForbidden, "forbidden", "Forbidden", "This is not allowed."},
 	{telemetry.ErrNotFound, http.StatusNotFound, "not-found", "Not found", "There is no such thing, or it is not yours to see."},

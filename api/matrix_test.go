@@ -83,6 +83,7 @@ func matrix() map[string]row {
 		"send-telemetry":       {fields{"t": 1}, [identities]int{401, 401, 401, 202, 401, 401, 401}},
 		"create-ticket":        forOwner(201, fields{"serial_no": matrixSerial}),
 		"create-device-ticket": forAll(401, fields{"serial_no": matrixSerial, "secret_key": "not the secret"}),
+		"stream-events":        forPeople(200, nil),
 		"get-server":           forAll(200, nil),
 		"health":               forAll(200, nil),
 		"readiness":            forAll(200, nil),

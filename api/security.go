@@ -6,6 +6,8 @@ import "github.com/danielgtaylor/huma/v2"
 const (
 	schemeBearer = "bearer" // a person's access token
 	schemeSensor = "sensor" // a sensor's secret_key
+	schemeTicket = "ticket" // a ticket in the query: for the operation itself to judge
+	schemeResume = "resume" // and a token to come back with
 )
 
 // requirement is an operation's Security: alternatives, one of which must be met. An empty list (not nil) says public; an alternative
@@ -16,6 +18,9 @@ func public() requirement    { return requirement{} }
 func person() requirement    { return requirement{{schemeBearer: {}}} }
 func anybody() requirement   { return requirement{{schemeBearer: {}}, {}} } // public, but a good token says who
 func itsSensor() requirement { return requirement{{schemeSensor: {}}} }
+func viewer() requirement {
+	return requirement{{schemeBearer: {}}, {schemeTicket: {}}, {schemeResume: {}}}
+}
 
 // allows reports whether one of the alternatives is the scheme.
 func allows(r requirement, scheme string) bool {
@@ -44,5 +49,7 @@ func securitySchemes() map[string]*huma.SecurityScheme {
 	return map[string]*huma.SecurityScheme{
 		schemeBearer: {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A person's access token, from /auth/login"},
 		schemeSensor: {Type: "http", Scheme: "bearer", Description: "The sensor's own secret_key"},
+		schemeTicket: {Type: "apiKey", In: "query", Name: schemeTicket, Description: "A ticket, from /tickets: single use"},
+		schemeResume: {Type: "apiKey", In: "query", Name: schemeResume, Description: "A token of a resume event: single use"},
 	}
 }

@@ -153,11 +153,12 @@ func (c *collector) broker(e emitter) {
 
 func (c *collector) bridge(e emitter) {
 	s := c.s.hub.Stats()
-	e.gauge("websocket_sessions", "WebSocket sessions open.", float64(s.Sessions))
+	e.gauge("websocket_sessions", "Viewers' and sensors' sessions open: WebSockets and event streams.", float64(s.Sessions))
 	e.gauge("websocket_sensors_watched", "Sensors somebody watches.", float64(s.Watched))
 	e.count("websocket_opened_total", "WebSocket upgrades.", s.Opened)
+	e.count("event_streams_opened_total", "Event streams opened.", s.Streams)
 	for reason, n := range s.Refused {
-		e.count("websocket_refused_total", "WebSocket upgrades refused.", n, "reason", reason)
+		e.count("websocket_refused_total", "WebSocket upgrades and event streams refused.", n, "reason", reason)
 	}
 	for code, n := range s.Closed {
 		e.count("websocket_closed_total", "WebSocket sessions ended.", n, "code", strconv.Itoa(code))

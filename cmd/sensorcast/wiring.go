@@ -141,6 +141,7 @@ func (s *server) wireUp(cores int) error {
 	s.changes.Watch(s.hub)
 	s.changes.Watch(s.broker)
 
+	events := s.hub.Events()
 	proxies, err := s.settings.proxies()
 	if err != nil {
 		return err
@@ -156,6 +157,9 @@ func (s *server) wireUp(cores int) error {
 	}, api.Deps{
 		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store,
 		Intake: s.pipe, Commands: s.commands, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
+		Events: func(w http.ResponseWriter, r *http.Request, q api.EventRequest) error {
+			return events.Serve(w, r, bridge.EventRequest(q))
+		},
 	})
 	s.onStop("REST interface", func(context.Context) error { s.api.Close(); return nil })
 	s.startWatch()
