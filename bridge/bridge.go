@@ -1,7 +1,8 @@
 // Package bridge carries readings from MQTT to browsers: the hub, and one session for each open WebSocket or event stream.
 //
 //	ingest ──Observe──► Hub ─► room of the sensor ─► outbox of each session ─► wire ─► socket
-//	GET /ws?ticket= ──► handshake ─► join (snapshot, registration, hello) ─► session, read by a goroutine of its own
+//	GET /ws?ticket= ──► handshake ─► join (snapshot, registration, hello) ─► session, read when its socket has something to read
+//	           &since= ──► replay (store, memory, registration) ──┘
 //	GET /api/v1/events ──► Events ─► join ─► session, whose frames a transcript rewrites between outbox and wire
 //	GET /mqtt ──► tunnel ─► carrier, a net.Conn for package broker, which the hub knows nothing more of
 //
@@ -13,10 +14,13 @@
 //     runs ahead of the store; the store is asked first, then, in one critical section, the session is registered and S, the last Seq
 //     observed, is noted together with what is newest then. Whatever was read up to S is in the store's answer or in the hub's memory;
 //     whatever comes after S goes through the session's outbox.
+//   - No gap and no duplicate between connections. When a reading is sent, whatever lies below its seq has been sent or announced as left out
+//     (see backlog); so the highest seq a viewer has read is where it goes on (see replay).
 //   - A frame is encoded once, however many watch, and never changed.
 //   - A session holds at most a bounded number of bytes. What does not fit is conflated: the newest reading of each sensor survives and
 //     the gap is announced. One slow socket delays no other.
-//   - After the upgrade nothing but package wire writes to a session's socket and nothing but its carrier to a tunnel's, so frames never interleave; gorilla/websocket only reads.
+//   - After the upgrade nothing but package wire writes to a session's socket and nothing but its carrier to a tunnel's, so frames never interleave.
+//     gorilla/websocket upgrades, and reads tunnels.
 //
 // Locks: Hub.mu guards rooms, membership and the indices of sessions; outbox.mu guards what waits for one socket. Hub.mu may be held when
 // outbox.mu is taken, never the reverse. Both are held for memory operations only.

@@ -20,8 +20,8 @@ type room struct {
 	latest   telemetry.Reading // newest by time, the higher Seq among equals; Seq zero: none
 	lastSeen telemetry.Millis
 
-	// newest is the frame of the newest reading pushed to the members, where conflating sessions find it: they hold no frames. It is
-	// stored before it is pushed.
+	// newest is the frame of the newest reading pushed to the members, where backlogs find what they could not hold. It is stored before it is
+	// pushed.
 	newest atomic.Pointer[frame]
 }
 
