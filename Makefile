@@ -66,11 +66,8 @@ go-test: $(BIN)
 # A short look for what nobody thought of; FUZZTIME=10m is a long one.
 FUZZTIME ?= 5s
 fuzz:
-<<<<<<< HEAD
 	$(GO) test ./bridge -run '^$$' -fuzz FuzzTranscript_AnyFrames -fuzztime $(FUZZTIME)
-=======
 	$(GO) test ./bridge -run '^$$' -fuzz FuzzDecoder_Bytes -fuzztime $(FUZZTIME)
->>>>>>> 7bcbf37
 	$(GO) test ./broker -run '^$$' -fuzz FuzzConn_AnyBytes -fuzztime $(FUZZTIME)
 	$(GO) test ./telemetry -run '^$$' -fuzz FuzzValidFilter -fuzztime $(FUZZTIME)
 	$(GO) test ./telemetry/format -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)
