@@ -80,7 +80,7 @@ e2e: $(BIN)
 	cd web && SENSORCAST_BIN=../$(BIN) npm run --silent e2e
 
 bench: $(BIN)
-	@scripts/need --install mosquitto
+	@scripts/need --install mosquitto python3-django-channels
 	$(GO) run ./bench -sensorcast $(BIN) $(if $(OUT),-out $(OUT)) $(FLAGS)
 
 clean:

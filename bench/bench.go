@@ -25,48 +25,74 @@ type bench struct {
 	dir      string    // where servers may make their folders
 	profiles string    // folder for CPU profiles of Sensorcast; empty: none
 	log      io.Writer // a line for each run
+	progress progress
 }
 
 // run measures a row. A run that fails, for loss above all, ends the duel it belongs to and is told in it; the error is for what ends all.
 func (b *bench) run(ctx context.Context, r row) ([]duel, error) {
 	var duels []duel
 	for _, p := range b.peers {
-		if r.watched || p.viewers != overTCP {
-			duels = append(duels, duel{row: r, peer: p})
+		if p.partOf(r) {
+			duels = append(duels, duel{row: r.easedFor(p), peer: p})
 		}
 	}
-	for i := range b.pairs {
+	for i := range b.rounds(r) {
+		var ours *result
 		for k := range duels {
 			d := &duels[k]
 			if d.failed != nil {
+				b.progress.skip(2 * b.expected(r))
 				continue
 			}
-			var both pair
-			if both.ours, d.failed = b.measure(ctx, r, b.ours); d.failed == nil {
-				both.theirs, d.failed = b.measure(ctx, r, d.peer)
-			}
+			ours = b.duel(ctx, d, ours)
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
 			if d.failed != nil {
 				fmt.Fprintf(b.log, "%s, pair %d: %v\n", r.letter, i+1, d.failed)
-				continue
 			}
-			d.pairs = append(d.pairs, both)
 		}
 	}
 	return duels, nil
 }
 
+// rounds is how many pairs a row is measured in. Memory hardly differs from one run to the next, and its runs are the longest.
+func (b *bench) rounds(r row) int {
+	if r.still {
+		return max(1, b.pairs/2)
+	}
+	return b.pairs
+}
+
+// duel makes a pair and returns our run of it. That of the duel before, if there was one in this round, does where a row is still.
+func (b *bench) duel(ctx context.Context, d *duel, before *result) (ours *result) {
+	if ours = before; ours == nil || !d.row.still {
+		found, err := b.measure(ctx, d.row, b.ours)
+		if err != nil {
+			d.failed = err
+			return nil
+		}
+		ours = &found
+	}
+	theirs, err := b.measure(ctx, d.row, d.peer)
+	if err != nil {
+		d.failed = err
+		return ours
+	}
+	d.pairs = append(d.pairs, pair{*ours, theirs})
+	return ours
+}
+
 // measure makes one run, and another where something else kept the machine busy.
 func (b *bench) measure(ctx context.Context, r row, c contender) (result, error) {
+	defer func() { b.progress.account(b.expected(r)) }()
 	var kept result
 	for try := range b.tries {
 		found, err := b.once(ctx, r, c)
 		if err != nil {
 			return result{}, fmt.Errorf("%s: %w", c.name, err)
 		}
-		fmt.Fprintf(b.log, "%-8s %-13s %s\n", r.letter, c.name, found.line(r))
+		fmt.Fprintf(b.log, "%v %-8s %-13s %s\n", &b.progress, r.letter, c.name, found.line(r))
 		if try == 0 || found.foreign < kept.foreign {
 			kept = found
 		}

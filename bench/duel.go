@@ -53,7 +53,15 @@ func (d duel) cpu() string {
 		return ""
 	}
 	c := d.compare(func(r result) float64 { return r.cpu })
-	return fmt.Sprintf("%.3g / %.3g", c.ours.median, c.theirs.median)
+	return micros(c.ours.median) + " / " + micros(c.theirs.median)
+}
+
+// micros writes processor time with three figures.
+func micros(v float64) string {
+	if v >= 999.5 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
 }
 
 // foreign is the most that something else used of the machine during a kept run.
@@ -89,7 +97,10 @@ func (r row) show(f figure, v float64) string {
 	case memory:
 		return fmt.Sprintf("%.1f KB", v)
 	case p50, p99:
-		if v >= 1000 {
+		switch {
+		case v >= 999_500: // what would be written 1e+03 ms
+			return fmt.Sprintf("%.3g s", v/1e6)
+		case v >= 1000:
 			return fmt.Sprintf("%.3g ms", v/1000)
 		}
 		return fmt.Sprintf("%.0f µs", v)
@@ -104,7 +115,20 @@ func (r row) show(f figure, v float64) string {
 }
 
 func (r spread) String() string {
-	return fmt.Sprintf("%.2f× (%.2f–%.2f)", r.median, r.least, r.most)
+	return fmt.Sprintf("%s× (%s–%s)", factor(r.median), factor(r.least), factor(r.most))
+}
+
+// factor writes a ratio with three figures; one far below 1 as a part of it, since who sees that 0.007 is less than 1/140?
+func factor(v float64) string {
+	switch {
+	case v > 0 && v < 0.1:
+		return "1/" + factor(1/v)
+	case v < 10:
+		return fmt.Sprintf("%.2f", v)
+	case v < 100:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.0f", v)
 }
 
 // line is a run in the log.
@@ -114,7 +138,7 @@ func (r result) line(in row) string {
 		words = append(words, string(f)+" "+in.show(f, r.figures[f]))
 	}
 	if r.cpu > 0 {
-		words = append(words, fmt.Sprintf("cpu %.3g µs, generator %.0f %%, foreign %.0f %%", r.cpu, 100*r.generator, 100*r.foreign))
+		words = append(words, fmt.Sprintf("cpu %s µs, generator %.0f %%, foreign %.0f %%", micros(r.cpu), 100*r.generator, 100*r.foreign))
 	}
 	if r.note != "" {
 		words = append(words, r.note)

@@ -1,7 +1,7 @@
 // Command bench measures Sensorcast side by side with its peers on one machine, with one load generator: every row is run against
 // Sensorcast and a peer in turn, several times, and the ratio is taken pair by pair, so that it holds when the machine's speed drifts.
 //
-//	go run ./bench -sensorcast bin/sensorcast -peers mochi,mosquitto,nats
+//	go run ./bench -sensorcast bin/sensorcast -peers mochi,mosquitto,nats,django
 //
 // Sensorcast runs as its users run it: tickets, access control, history with an fsync before each acknowledgement. Its peers have none
 // of that. Servers and generator share the machine, so the figures compare, they do not boast. A run that loses a message fails.
@@ -58,13 +58,13 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&o.binary, "sensorcast", "bin/sensorcast", "the binary to measure")
-	f.StringVar(&o.peers, "peers", "mochi,mosquitto,nats", "whom to measure it beside; also mochi-tcp, mosquitto-tcp, nats-tcp, whose viewers use no WebSocket")
+	f.StringVar(&o.peers, "peers", "mochi,mosquitto,nats,django", "whom to measure it beside; also mochi-tcp, mosquitto-tcp, nats-tcp, whose viewers use no WebSocket")
 	f.StringVar(&o.rows, "rows", "", "run only these, by their letters: A,B,K-viewer")
 	f.StringVar(&o.out, "out", "", "write the page here (docs/performance.md), and its plot beside it")
 	f.StringVar(&o.dir, "dir", ".", "where servers may make folders; should be on a real disk, for fsync is part of what is measured")
 	f.StringVar(&o.profiles, "profile", "", "folder to write CPU profiles of Sensorcast to, one a row")
-	f.DurationVar(&o.length, "length", 3*time.Second, "of one run")
-	f.IntVar(&o.pairs, "pairs", 3, "runs of each side")
+	f.DurationVar(&o.length, "length", 2*time.Second, "of one run")
+	f.IntVar(&o.pairs, "pairs", 3, "runs of each side; half as many of memory")
 	f.IntVar(&o.idle, "idle", 5000, "sockets in the memory rows")
 	f.BoolVar(&o.quick, "quick", false, "a smoke run: one pair, one second, few idle sockets; its figures mean nothing")
 	if err := f.Parse(args); err != nil {
@@ -116,6 +116,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		b.tries = 1
 	}
 	all := report{setting: where}
+	b.plan(chosen)
 	writeTableHead(stdout)
 	for _, r := range chosen {
 		duels, err := b.run(ctx, r)
@@ -125,6 +126,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		writeTable(stdout, duels)
 		all.duels = append(all.duels, duels...)
 	}
+	all.setting.Took = time.Since(b.progress.began).Round(time.Minute)
 	if o.out != "" {
 		if err := all.write(o.out); err != nil {
 			return err

@@ -6,11 +6,11 @@ import "fmt"
 type mark struct {
 	row            string
 	figure         figure
-	against        string  // a peer; empty: whichever of those measured is best
+	against        string  // a peer; empty: whichever of those measured is best, but for the system replaced, which is held to more
 	must, moonshot float64 // 0: none
 }
 
-var marks = []mark{
+var marks = append([]mark{
 	{row: "A", figure: rate, must: 0.7, moonshot: 1},
 	{row: "B", figure: rate, must: 0.6, moonshot: 1},
 	{row: "C", figure: rate, must: 1, moonshot: 2.5},
@@ -25,6 +25,23 @@ var marks = []mark{
 	{row: "K-viewer", figure: memory, must: 1, moonshot: 0.6},
 	{row: "K-device", figure: memory, against: "mochi", must: 0.3},
 	{row: "K-device", figure: memory, against: "mosquitto", moonshot: 1},
+}, everything(replaced, 50, 150)...)
+
+// everything is the marks that every figure of the rows with viewers is so many times better than a peer's.
+func everything(against string, must, moonshot float64) (all []mark) {
+	for _, r := range rows(0) {
+		if !r.watched {
+			continue
+		}
+		for _, f := range r.figures {
+			m := mark{row: r.letter, figure: f, against: against, must: must, moonshot: moonshot}
+			if !f.more() {
+				m.must, m.moonshot = 1/must, 1/moonshot
+			}
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 // verdict is a mark with what was found.
@@ -37,7 +54,7 @@ func (m mark) judge(duels []duel) (verdict, bool) {
 	var best *duel
 	for i := range duels {
 		d := &duels[i]
-		if d.row.letter != m.row || d.failed != nil || m.against != "" && d.peer.name != m.against {
+		if d.row.letter != m.row || d.failed != nil || !m.concerns(d.peer.name) {
 			continue
 		}
 		if best == nil || better(m.figure, d.figure(m.figure).theirs.median, best.figure(m.figure).theirs.median) {
@@ -55,6 +72,13 @@ func (m mark) judge(duels []duel) (verdict, bool) {
 	}, true
 }
 
+func (m mark) concerns(peer string) bool {
+	if m.against == "" {
+		return peer != replaced
+	}
+	return peer == m.against
+}
+
 func (m mark) met(want, got float64) string {
 	if want == 0 {
 		return "–"
@@ -66,7 +90,15 @@ func (m mark) met(want, got float64) string {
 	if got == want || better(m.figure, got, want) {
 		answer = "**met**"
 	}
-	return fmt.Sprintf("%s %g×: %s", sign, want, answer)
+	return fmt.Sprintf("%s %s×: %s", sign, bound(want), answer)
+}
+
+// bound writes what a ratio is held to, with no more figures than were set.
+func bound(want float64) string {
+	if want < 0.1 {
+		return fmt.Sprintf("1/%.3g", 1/want)
+	}
+	return fmt.Sprintf("%.3g", want)
 }
 
 func better(f figure, a, b float64) bool {

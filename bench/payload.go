@@ -35,13 +35,17 @@ func stamp(payload []byte, at int64) {
 	strconv.AppendInt(payload[len(sentKey):len(sentKey):len(sentKey)+digits], epoch+at, 10)
 }
 
-// stamped finds the time in a message that holds a payload.
+// stamped finds the time in a message that holds a payload, as it was sent or with the blank that a server's JSON writer puts in.
 func stamped(message []byte) (int64, bool) {
 	i := bytes.Index(message, []byte(sentKey))
-	if i < 0 || len(message) < i+len(sentKey)+digits {
+	if i < 0 {
 		return 0, false
 	}
-	at, err := strconv.ParseInt(string(message[i+len(sentKey):i+len(sentKey)+digits]), 10, 64)
+	value := bytes.TrimPrefix(message[i+len(sentKey):], []byte(" "))
+	if len(value) < digits {
+		return 0, false
+	}
+	at, err := strconv.ParseInt(string(value[:digits]), 10, 64)
 	return at - epoch, err == nil
 }
 

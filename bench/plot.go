@@ -96,7 +96,7 @@ func (b bar) draw(out *bytes.Buffer, s scale, color, y int) {
 	from, to := s.x(min(1, b.median)), s.x(max(1, b.median))
 	fmt.Fprintf(out, `<rect class="p%d" x="%.1f" y="%d" width="%.1f" height="%d"/>`, color, from, y+1, to-from, barHeight-2)
 	fmt.Fprintf(out, `<line class="spread" x1="%.1f" x2="%.1f" y1="%d" y2="%[3]d"/>`, s.x(b.least), s.x(b.most), y+barHeight/2)
-	fmt.Fprintf(out, `<text class="faint" x="%.1f" y="%d">%.2f×</text>`+"\n", s.x(max(1, b.most))+6, y+barHeight-2, b.median)
+	fmt.Fprintf(out, `<text class="faint" x="%.1f" y="%d">%s×</text>`+"\n", s.x(max(1, b.most))+6, y+barHeight-2, factor(b.median))
 }
 
 // groups turns ratios into how many times better, whichever way the figure goes. peers come in the order they were measured.

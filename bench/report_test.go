@@ -30,9 +30,11 @@ func invented() report {
 	}
 	type of = map[figure]float64
 	mosquitto, nats, mochi := contender{name: "mosquitto"}, contender{name: "nats"}, contender{name: "mochi"}
+	django := djangoContender()
 	return report{
 		setting: setting{
 			Date: "2026-01-02", Processor: "Abacus 3", Processors: 2, Memory: "24 GB", Kernel: "6.18.0", Pairs: 3, Length: 3 * time.Second, Idle: 5000,
+			Rest: 10 * time.Second, Took: 21 * time.Minute,
 			Contenders: []contestant{
 				{"sensorcast", "sensorcast v1", "WebSocket with a single-use ticket each", "commits"},
 				{"mosquitto", "mosquitto 2.0.11", overWebSocket, "keeps nothing"},
@@ -49,6 +51,12 @@ func invented() report {
 			{row: row("E"), peer: mosquitto, pairs: []pair{
 				{run(50, 0, "", of{p50: 94, p99: 254}), run(40, 0, "", of{p50: 81, p99: 372})},
 				{run(51, 0, "", of{p50: 99, p99: 1254}), run(41, 0, "", of{p50: 80, p99: 400})},
+			}},
+			{row: row("E"), peer: django, pairs: []pair{{run(50, 0, "", of{p50: 94, p99: 254}), run(1260, 0, "", of{p50: 670, p99: 40e3})}}},
+			{row: row("H").easedFor(django), peer: django, pairs: []pair{
+				{run(2, 0, "", of{p50: 5e3, p99: 6e3}), run(300, 0, "", of{p50: 1e6, p99: 0.9e6})},
+				{run(2, 0, "", of{p50: 4e3, p99: 6e3}), run(300, 0, "", of{p50: 1e6, p99: 1.2e6})},
+				{run(2, 0, "", of{p50: 6e3, p99: 6e3}), run(300, 0, "", of{p50: 1.1e6, p99: 1e6})},
 			}},
 			{row: row("K-device"), peer: mosquitto, pairs: []pair{{run(0, 0, "", of{memory: 12}), run(0, 0, "", of{memory: 0.9})}}},
 			{row: row("K-device"), peer: mochi, pairs: []pair{{run(0, 0, "", of{memory: 12}), run(0, 0, "", of{memory: 48})}}},
@@ -106,6 +114,8 @@ func TestMark_IsJudgedAgainstTheBestPeer(t *testing.T) {
 		{mark{row: "E", figure: p50, must: 1.2, moonshot: 1}, "mosquitto 81 µs", "≤ 1.2×: missed", "≤ 1×: missed"},
 		{mark{row: "K-device", figure: memory, against: "mochi", must: 0.3}, "mochi 48.0 KB", "≤ 0.3×: **met**", "–"},
 		{mark{row: "K-device", figure: memory, moonshot: 1}, "mosquitto 0.9 KB", "–", "≤ 1×: missed"},
+		{mark{row: "E", figure: p99, against: replaced, must: 1. / 50, moonshot: 1. / 200}, "django 40 ms", "≤ 1/50×: **met**", "≤ 1/200×: missed"},
+		{mark{row: "H", figure: p99, against: replaced, must: 1. / 50, moonshot: 1. / 150}, "django 1 s", "≤ 1/50×: **met**", "≤ 1/150×: **met**"},
 	} {
 		got, ok := c.judge(duels)
 		if !ok || got.Peer != c.peer || got.Must != c.must || got.Moonshot != c.moonshot {
@@ -115,15 +125,45 @@ func TestMark_IsJudgedAgainstTheBestPeer(t *testing.T) {
 	if got, ok := (mark{row: "B", figure: rate, must: 1}).judge(duels); ok {
 		t.Errorf("a row that failed: got %+v, want no verdict", got)
 	}
+	if got, ok := (mark{row: "H", figure: p99, must: 0.9}).judge(duels); ok {
+		t.Errorf("a row that only the replaced system was measured in: got %+v, want no verdict", got)
+	}
+}
+
+func TestMarks_HoldEveryFigureOfAViewerRowAgainstTheReplacedSystem(t *testing.T) {
+	held := map[string]bool{}
+	for _, m := range marks {
+		if m.against == replaced {
+			held[m.row+" "+string(m.figure)] = true
+			if better(m.figure, m.must, m.moonshot) || !better(m.figure, m.must, 1) {
+				t.Errorf("%s %s: must be %g and at best %g times ours by theirs", m.row, m.figure, m.must, m.moonshot)
+			}
+		}
+	}
+	for _, r := range rows(5000) {
+		for _, f := range r.figures {
+			if name := r.letter + " " + string(f); held[name] != r.watched {
+				t.Errorf("%s: got a mark: %t, want %t", name, held[name], r.watched)
+			}
+		}
+	}
+}
+
+func TestFactor_SaysSmallRatiosAsParts(t *testing.T) {
+	for v, want := range map[float64]string{0.005: "1/200", 0.099: "1/10.1", 0.1: "0.10", 0.9: "0.90", 2.759: "2.76", 13.33: "13.3", 169.2: "169", 0: "0.00"} {
+		if got := factor(v); got != want {
+			t.Errorf("factor(%g): got %q, want %q", v, got, want)
+		}
+	}
 }
 
 func TestTable_HasALineForEachFigureAndEachFailure(t *testing.T) {
 	var out strings.Builder
 	writeTable(&out, invented().duels)
-	if got := strings.Count(out.String(), "\n"); got != 7 {
-		t.Errorf("got %d lines, want 7:\n%s", got, &out)
+	if got := strings.Count(out.String(), "\n"); got != 11 {
+		t.Errorf("got %d lines, want 11:\n%s", got, &out)
 	}
-	for _, want := range []string{"2.76× (2.33–3.00)", "20 % ✱", "failed against mosquitto: mosquitto: lost"} {
+	for _, want := range []string{"2.76× (2.33–3.00)", "1/167× (1/200–1/150)", "bursts at 20/s ÷ 20", "20 % ✱", "failed against mosquitto: mosquitto: lost"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("got no %q in:\n%s", want, &out)
 		}

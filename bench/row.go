@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -30,28 +31,57 @@ type result struct {
 // row is one comparison, with the letter of the project's list of measurements.
 type row struct {
 	letter, name string
-	unit         string // of its rate or memory
 	figures      []figure
 	watched      bool // has viewers
-	measure      func(ctx context.Context, s server, length time.Duration) (result, error)
+	still        bool // is about memory at rest, which does not drift with the machine's speed
+	measure      measurement
+	eased        func(by int64) measurement // the same at a fraction of its rate; nil: it has no fixed one, or one that all keep up with
+}
+
+// measurement makes one run of a row.
+type measurement func(ctx context.Context, s server, length time.Duration) (result, error)
+
+// easedFor is the row as a peer can do it.
+func (r row) easedFor(c contender) row {
+	if r.eased != nil && c.slower > 1 {
+		r.measure = r.eased(c.slower)
+		r.name = fmt.Sprintf("%s ÷ %d", r.name, c.slower)
+	}
+	return r
 }
 
 // rows are all measurements; idle is the number of sockets in the last two.
 func rows(idle int) []row {
 	return []row{
-		{"A", "QoS 0 flat out, 50 publishers", "messages/s", []figure{rate}, false, flood},
-		{"B", "QoS 1, 100 publishers, 1 in flight", "acks/s", []figure{rate, p50, p99}, false, acks{publishers: 100, window: 1}.measure},
-		{"C", "QoS 1, 10 publishers, 100 in flight", "acks/s", []figure{rate}, false, acks{publishers: 10, window: 100}.measure},
-		{"D", "QoS 1 at 2,000/s", "acks/s", []figure{p50, p99}, false, acks{publishers: 100, window: 64, rate: 2000}.measure},
-		{"E", "1→1 at 1,000/s", "deliveries/s", []figure{p50, p99}, true, fanout{sensors: 1, viewers: 1, rate: 1000}.measure},
-		{"F", "1→1, 64 under way", "deliveries/s", []figure{rate}, true, fanout{sensors: 1, viewers: 1, window: 64}.measure},
-		{"G", "1→1000, 4 under way", "deliveries/s", []figure{rate, p99}, true, fanout{sensors: 1, viewers: 1000, window: 4}.measure},
-		{"H", "1→1000, bursts at 20/s", "deliveries/s", []figure{p50, p99}, true, fanout{sensors: 1, viewers: 1000, rate: 20}.measure},
-		{"I", "100→1000, 100 under way", "deliveries/s", []figure{rate, p99}, true, fanout{sensors: 100, viewers: 1000, window: 100}.measure},
-		{"J", "100→1000, 10,000 deliveries/s", "deliveries/s", []figure{p50, p99}, true, fanout{sensors: 100, viewers: 1000, rate: 1000}.measure},
-		{"K-viewer", "memory of an idle viewer", "KB", []figure{memory}, true, idleViewers(idle)},
-		{"K-device", "memory of an idle MQTT device", "KB", []figure{memory}, false, idleDevices(idle)},
+		{letter: "A", name: "QoS 0 flat out, 50 publishers", figures: []figure{rate}, measure: flood},
+		acknowledged("B", "QoS 1, 100 publishers, 1 in flight", acks{publishers: 100, window: 1}, rate, p50, p99),
+		acknowledged("C", "QoS 1, 10 publishers, 100 in flight", acks{publishers: 10, window: 100}, rate),
+		acknowledged("D", "QoS 1 at 2,000/s", acks{publishers: 100, window: 64, rate: 2000}, p50, p99),
+		delivered("E", "1→1 at 1,000/s", fanout{sensors: 1, viewers: 1, rate: 1000}, p50, p99),
+		delivered("F", "1→1, 64 under way", fanout{sensors: 1, viewers: 1, window: 64}, rate),
+		delivered("G", "1→1000, 4 under way", fanout{sensors: 1, viewers: 1000, window: 4}, rate, p99),
+		delivered("H", "1→1000, bursts at 20/s", fanout{sensors: 1, viewers: 1000, rate: 20}, p50, p99),
+		delivered("I", "100→1000, 100 under way", fanout{sensors: 100, viewers: 1000, window: 100}, rate, p99),
+		delivered("J", "100→1000, 10,000 deliveries/s", fanout{sensors: 100, viewers: 1000, rate: 1000}, p50, p99),
+		{letter: "K-viewer", name: "memory of an idle viewer", figures: []figure{memory}, watched: true, still: true, measure: idleViewers(idle)},
+		{letter: "K-device", name: "memory of an idle MQTT device", figures: []figure{memory}, still: true, measure: idleDevices(idle)},
 	}
+}
+
+func acknowledged(letter, name string, a acks, figures ...figure) row {
+	return row{letter: letter, name: name, figures: figures, measure: a.measure}
+}
+
+func delivered(letter, name string, f fanout, figures ...figure) row {
+	r := row{letter: letter, name: name, figures: figures, watched: true, measure: f.measure}
+	if f.rate > 0 && f.viewers > 1 {
+		r.eased = func(by int64) measurement {
+			f := f
+			f.rate = max(1, f.rate/by)
+			return f.measure
+		}
+	}
+	return r
 }
 
 // warmUp is how much of a run's length goes before what is measured.

@@ -39,9 +39,14 @@ type contender struct {
 	name    string
 	viewers string // how viewers are connected
 	promise string // what it does and does not do for a message, beside relaying it
+	noMQTT  bool   // has no MQTT devices, so no part in the rows about them
+	slower  int64  // a fixed rate of readings for many viewers is divided by it, for both sides; 0: it keeps up
 	version func() (string, error)
 	start   func(ctx context.Context, dir string) (server, error) // dir: where it may make a folder of its own
 }
+
+// partOf is whether a row is measured against this peer. Without viewers, how they are connected makes no difference.
+func (c contender) partOf(r row) bool { return r.watched || !c.noMQTT && c.viewers != overTCP }
 
 // contenders are all that the bench knows, Sensorcast first.
 func contenders(binary string) []contender {
@@ -50,5 +55,6 @@ func contenders(binary string) []contender {
 		mochiContender("mochi", overWebSocket), mochiContender("mochi-tcp", overTCP),
 		mosquittoContender("mosquitto", overWebSocket), mosquittoContender("mosquitto-tcp", overTCP),
 		natsContender("nats", overWebSocket), natsContender("nats-tcp", overTCP),
+		djangoContender(),
 	}
 }

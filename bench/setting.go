@@ -19,6 +19,8 @@ type setting struct {
 	Pairs      int
 	Length     time.Duration
 	Idle       int
+	Rest       time.Duration // of idle sockets
+	Took       time.Duration // all of it; 0: less than a minute
 	Contenders []contestant
 }
 
@@ -28,7 +30,7 @@ type contestant struct{ Name, Version, Viewers, Promise string }
 func settingOf(o options, contenders []contender) (setting, error) {
 	s := setting{
 		Date: time.Now().UTC().Format(time.DateOnly), Processor: "unknown", Processors: runtime.NumCPU(), Memory: "unknown",
-		Pairs: o.pairs, Length: o.length, Idle: o.idle,
+		Pairs: o.pairs, Length: o.length, Idle: o.idle, Rest: settling,
 	}
 	if model := field("/proc/cpuinfo", "model name"); model != "" {
 		s.Processor = model
