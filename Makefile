@@ -1,7 +1,7 @@
 # make run    build everything and start the demo
 # make test   everything that must pass: Go, web, end to end with real tools and a real browser
 # make check  format, vet, staticcheck, race tests, web checks
-# make bench  the measurements, side by side with other servers; OUT=docs/performance.md writes the page, FLAGS="-rows A,B" and so on
+# make bench  the measurements, side by side with other servers, in about 22 minutes; OUT=docs/performance.md writes the page, FLAGS="-rows A,B" and so on
 
 GO       ?= go
 BIN      := bin/sensorcast

@@ -3,11 +3,19 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
 // timedViewers of a row that pushes are asked for latencies; of a row with a rate all are.
 const timedViewers = 16
+
+// A row that pushes goes on beyond its length until what may be under way has come and gone so many times, or a rate would be a matter of
+// where a batch of a slow server fell; but not beyond so many lengths.
+const (
+	turnovers   = 2
+	longestPush = 5
+)
 
 // fanout measures deliveries of QoS 0 readings to viewers, who are dealt out to the sensors in turn: with as many readings under way as
 // window says or, with a rate, so many readings a second. A reading is under way until all its viewers have it.
@@ -36,6 +44,9 @@ func (f fanout) measure(ctx context.Context, s server, length time.Duration) (re
 	r, err := measured(s, func() (int64, error) {
 		before := a.delivered
 		err := drive(a, length)
+		if err == nil && a.delivered == before {
+			err = fmt.Errorf("nothing was delivered in %d times %v", longestPush, length)
+		}
 		return a.delivered - before, err
 	})
 	if err != nil {
@@ -49,8 +60,13 @@ func (f fanout) measure(ctx context.Context, s server, length time.Duration) (re
 }
 
 func (f fanout) pushed(a *audience, length time.Duration) error {
-	end, each := now()+int64(length), int64(f.viewers/f.sensors)
-	return a.until(func() bool { return now() > end }, func() error {
+	start, each := now(), int64(f.viewers/f.sensors)
+	enough := a.delivered + turnovers*f.window*each
+	over := func() bool {
+		past := now() - start
+		return past > int64(length) && a.delivered >= enough || past > longestPush*int64(length)
+	}
+	return a.until(over, func() error {
 		for a.sent-a.delivered/each < f.window {
 			if err := a.publish(now()); err != nil {
 				return err
@@ -60,9 +76,14 @@ func (f fanout) pushed(a *audience, length time.Duration) error {
 	})
 }
 
-// paced counts a latency from when the reading was due, not from when the generator came to it.
+// paced counts a latency from when the reading was due, not from when the generator came to it. The last ones' deliveries belong to it:
+// where bursts are few they are much of the work.
 func (f fanout) paced(a *audience, length time.Duration) error {
-	return pace(a.loop, f.rate, length, func(_, due int64) error { return a.publish(due) })
+	err := pace(a.loop, f.rate, length, func(_, due int64) error { return a.publish(due) })
+	if err != nil {
+		return err
+	}
+	return a.settle()
 }
 
 // gather opens the viewers, then the sensors.

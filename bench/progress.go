@@ -44,7 +44,7 @@ func (b *bench) plan(rows []row) {
 	fmt.Fprintf(b.log, "this will take about %v\n", minutes(b.progress.planned))
 }
 
-// account notes that a run, with its repetition if it had one, is over.
+// account notes that a planned run is over.
 func (p *progress) account(expected time.Duration) {
 	p.done += expected
 	p.actual = time.Since(p.began)
