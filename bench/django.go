@@ -47,7 +47,7 @@ var findDjango = sync.OnceValues(func() (djangoFound, error) {
 			return djangoFound{python, strings.TrimSpace(string(out))}, nil
 		}
 	}
-	return djangoFound{}, errors.New("Django Channels or daphne is missing; install them with: scripts/need --install python3-django-channels")
+	return djangoFound{}, errors.New("channels or daphne is missing for Python; install them with: scripts/need --install python3-django-channels")
 })
 
 func djangoContender() contender {
