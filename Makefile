@@ -23,7 +23,7 @@ need:
 	@scripts/need go cc node npm
 
 need-test: need
-	@scripts/need --install mosquitto_pub mosquitto_sub mosquitto chromium python3-paho-mqtt curl
+	@scripts/need --install mosquitto_pub mosquitto_sub mosquitto chromium python3-paho-mqtt python3-django-channels curl
 
 $(BIN): $(GO_FILES) go.mod go.sum web/dist/index.html
 	@echo "building $@"
