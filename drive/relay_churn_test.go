@@ -195,10 +195,11 @@ func TestRelay_ChurnLeavesNothingBehind(t *testing.T) {
 	caughtUp(t, []*follower{f}, ann.log(1))
 }
 
-// above reports whether there is more than before; a goroutine and a file are allowed for every thousand sockets, and 128 bytes for each.
+// above reports whether there is more than before; a goroutine and a file are allowed for every thousand sockets, and 128 bytes for each. What
+// the heap holds for a while anyway differs by some megabytes: it is the run of 20,000 that shows a leak of a few hundred bytes.
 func (f footing) above(before footing, sockets int) bool {
 	return f.goroutines > before.goroutines+10+sockets/1000 || f.files > before.files+10+sockets/1000 ||
-		f.heap > before.heap+1<<20+float64(128*sockets)
+		f.heap > before.heap+3<<20+float64(128*sockets)
 }
 
 // churn opens and leaves so many sockets, a few at a time.
