@@ -185,25 +185,10 @@ const forgetCommandsEvery = time.Hour
 
 // forgetCommands deletes, at most rows of them, commands that were settled too long ago for anybody to ask about them.
 func (d *DB) forgetCommands(ctx context.Context, rows int) (done int, err error) {
-	if time.Now().Before(d.settledNext) {
-		return 0, nil
-	}
-	err = d.write.background(ctx, func(tx *sql.Tx) error {
-		result, err := tx.Exec(`
-			DELETE FROM commands WHERE ord IN (SELECT ord FROM commands WHERE state <> 'queued' AND settled_at < ? ORDER BY settled_at LIMIT ?)`,
-			int64(now().Add(-command.KeepSettled)), rows)
-		if err != nil {
-			return err
-		}
-		n, err := result.RowsAffected()
-		done = int(n)
-		return err
-	})
+	done, err = d.forget(ctx, &d.settledNext, forgetCommandsEvery, now().Add(-command.KeepSettled), rows,
+		"DELETE FROM commands WHERE ord IN (SELECT ord FROM commands WHERE state <> 'queued' AND settled_at < ? ORDER BY settled_at LIMIT ?)")
 	if err != nil {
 		return 0, fmt.Errorf("forget old commands: %w", err)
-	}
-	if done == 0 {
-		d.settledNext = time.Now().Add(forgetCommandsEvery)
 	}
 	return done, nil
 }

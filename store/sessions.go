@@ -164,33 +164,12 @@ const forgetEvery = time.Hour
 
 // forgetSessions deletes sessions and spent refresh tokens nobody asks about any more, at most rows of each.
 func (d *DB) forgetSessions(ctx context.Context, rows int) (done int, err error) {
-	if time.Now().Before(d.forgetNext) {
-		return 0, nil
-	}
-	before := int64(now().Add(-rememberSessions))
-	err = d.write.background(ctx, func(tx *sql.Tx) error {
-		for _, query := range []string{
-			"DELETE FROM refresh_tokens WHERE hash IN (SELECT hash FROM refresh_tokens WHERE spent_at > 0 AND spent_at < ? LIMIT ?)",
-			"DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE ended_at > 0 AND ended_at < ? LIMIT ?)",
-			"DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < ? LIMIT ?)",
-		} {
-			result, err := tx.Exec(query, before, rows)
-			if err != nil {
-				return err
-			}
-			n, err := result.RowsAffected()
-			if err != nil {
-				return err
-			}
-			done += int(n)
-		}
-		return nil
-	})
+	done, err = d.forget(ctx, &d.forgetNext, forgetEvery, now().Add(-rememberSessions), rows,
+		"DELETE FROM refresh_tokens WHERE hash IN (SELECT hash FROM refresh_tokens WHERE spent_at > 0 AND spent_at < ? LIMIT ?)",
+		"DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE ended_at > 0 AND ended_at < ? LIMIT ?)",
+		"DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < ? LIMIT ?)")
 	if err != nil {
 		return 0, fmt.Errorf("forget old sessions: %w", err)
-	}
-	if done == 0 {
-		d.forgetNext = time.Now().Add(forgetEvery)
 	}
 	return done, nil
 }

@@ -93,24 +93,10 @@ func (d *DB) spend(e *expense) {
 
 // forgetTokens deletes expired tokens: their date alone refuses them.
 func (d *DB) forgetTokens(ctx context.Context, rows int) (done int, err error) {
-	wall := time.Now()
-	if wall.Before(d.tokensNext) {
-		return 0, nil
-	}
-	err = d.write.background(ctx, func(tx *sql.Tx) error {
-		result, err := tx.Exec("DELETE FROM spent_tokens WHERE id IN (SELECT id FROM spent_tokens WHERE expires_at < ? LIMIT ?)", int64(now()), rows)
-		if err != nil {
-			return err
-		}
-		n, err := result.RowsAffected()
-		done = int(n)
-		return err
-	})
+	done, err = d.forget(ctx, &d.tokensNext, forgetTokensEvery, now(), rows,
+		"DELETE FROM spent_tokens WHERE id IN (SELECT id FROM spent_tokens WHERE expires_at < ? LIMIT ?)")
 	if err != nil {
 		return 0, fmt.Errorf("forget spent tokens: %w", err)
-	}
-	if done == 0 {
-		d.tokensNext = wall.Add(forgetTokensEvery)
 	}
 	return done, nil
 }
