@@ -303,6 +303,7 @@ func (l *logBuffer) String() string {
 
 // peer is a hand-driven MQTT client.
 type peer struct {
+	early   []packets.Packet // deliveries that came before the SUBACK somebody waited for
 	t       testing.TB
 	c       net.Conn
 	r       *bufio.Reader
@@ -427,8 +428,17 @@ func (p *peer) raw(b []byte) {
 	}
 }
 
-// next reads one packet.
+// next returns the next packet.
 func (p *peer) next() (packets.Packet, error) {
+	if len(p.early) > 0 {
+		pk := p.early[0]
+		p.early = p.early[1:]
+		return pk, nil
+	}
+	return p.read()
+}
+
+func (p *peer) read() (packets.Packet, error) {
 	p.c.SetReadDeadline(time.Now().Add(patience))
 	pk := packets.Packet{ProtocolVersion: p.version}
 	first, err := p.r.ReadByte()
@@ -467,10 +477,15 @@ func (p *peer) next() (packets.Packet, error) {
 	return pk, err
 }
 
-// want reads one packet and insists on its type.
+// want takes one packet and insists on its type. Deliveries may come before the SUBACK of their subscription (MQTT 5.0 §3.8.4), which waits for
+// its commit; they are kept for later.
 func (p *peer) want(kind byte) packets.Packet {
 	p.t.Helper()
 	pk, err := p.next()
+	for kind == packets.Suback && err == nil && pk.FixedHeader.Type == packets.Publish {
+		p.early = append(p.early, pk)
+		pk, err = p.read()
+	}
 	if err != nil {
 		p.t.Fatalf("got %v, want %s", err, packets.PacketNames[kind])
 	}
