@@ -89,9 +89,9 @@ func (r *rival) alive() bool {
 	}
 }
 
-// hears waits until a payload has come.
+// hears waits a moment for a payload.
 func (r *rival) hears(payload string) bool {
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(100 * time.Millisecond); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		r.mu.Lock()
 		heard := slices.Contains(r.got, payload)
 		r.mu.Unlock()
@@ -173,17 +173,20 @@ func (s *instance) struggle(transport string, sensor, burst int, l login, round 
 	}
 	defer d.vanish()
 	probe := fmt.Sprintf(`{"version":%d,"durable":%v,"probe":%d}`, l.version, l.keep, round)
-	// Until the subscription of a clean session is made a message may pass it by: so it is asked for once more.
+	// Until the subscription of a clean session is made a message may pass it by, however many are sent: so it is probed until it hears. A deaf
+	// one never does.
 	if err := left[0].d.send(subscribePacket(l.version, 2, 1, topicOf(sensor))); err != nil {
 		return false, err
 	}
-	for range 3 {
-		d.SetDeadline(time.Now().Add(patience))
+	heard := false
+	for deadline := time.Now().Add(patience); !heard && left[0].alive() && time.Now().Before(deadline); {
+		d.SetDeadline(deadline)
 		if err := d.publish(topicOf(sensor), probe); err != nil {
 			return false, err
 		}
+		heard = left[0].hears(probe)
 	}
-	if !left[0].hears(probe) {
+	if !heard {
 		return false, fmt.Errorf("%s: connection %d of %d is deaf (alive: %v)", l.name, left[0].number, burst, left[0].alive())
 	}
 	left[0].d.vanish()
