@@ -3,6 +3,7 @@ package drive
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -134,14 +135,20 @@ func (s *instance) attending() (n int) {
 // settled waits until a figure is what it should be.
 func (s *instance) settled(name string, want float64) {
 	s.t.Helper()
+	s.comesTo(name, fmt.Sprint(want), func(got float64) bool { return got == want })
+}
+
+// comesTo waits until a figure is as it should be.
+func (s *instance) comesTo(name, want string, fine func(got float64) bool) {
+	s.t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
 		got := s.metrics()[name]
-		if got == want {
+		if fine(got) {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Errorf("%s = %v, want %v", name, got, want)
+			s.t.Errorf("%s = %v, want %s", name, got, want)
 			return
 		}
 		time.Sleep(10 * time.Millisecond) // asks a process of its own, again and again
