@@ -14,8 +14,8 @@ type stream struct {
 
 func (s *stream) empty() bool { return s.head == len(s.frames) && (s.slow == nil || s.slow.empty()) }
 
-// push adds f and reports whether a sleeping sender has to be woken for it. It does not when something waited already: wire then comes
-// back by itself.
+// push adds f and reports whether the sender has to be woken for it. It need not be when more than one frame waited already: wire has
+// been told then that there is more than one.
 func (s *stream) push(f *frame, c *counters) bool {
 	if s.slow == nil && s.bytes+len(f.wire) > maxPending {
 		s.conflate()
@@ -27,7 +27,7 @@ func (s *stream) push(f *frame, c *counters) bool {
 	}
 	s.frames = append(s.frames, f)
 	s.bytes += len(f.wire)
-	return len(s.frames)-s.head == 1
+	return len(s.frames)-s.head <= 2
 }
 
 // conflate moves what waits into a backlog.

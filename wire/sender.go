@@ -21,7 +21,8 @@ const (
 // The states of a sender. Whoever moves it from idle to queued or writing owns the socket's sending side until it is idle again.
 const (
 	idle    int32 = iota
-	queued        // in the pool's queue
+	queued        // in the pool's queue, or on its way there
+	ripe          // as queued, and woken since
 	writing       // a goroutine is writing
 	again         // as writing, and woken meanwhile
 	parked        // a goroutine waits for the socket; what comes meanwhile is taken when it is done
@@ -35,8 +36,12 @@ type Sender struct {
 	src   Source
 	raw   syscall.RawConn    // nil where the connection cannot be written without blocking (TLS, pipes)
 	write func(uintptr) bool // writeFD, bound once
-	next  *Sender            // guarded by pool.mu
 	state atomic.Int32
+
+	// Guarded by pool.mu.
+	in         *queue
+	prev, next *Sender
+	since      uint64 // the pool's turn when it was queued
 
 	// For the goroutine that owns the state writing.
 	out []byte
@@ -44,27 +49,43 @@ type Sender struct {
 	err error
 }
 
-// Wake has what waits in the Source written soon by a flusher. Calls before that coalesce.
+// Wake has what waits in the Source written soon by a flusher. Calls before that coalesce; the second moves it ahead of senders
+// that were woken once, since more leaves in its write.
 func (s *Sender) Wake() {
-	if s.mark() {
+	switch s.mark() {
+	case join:
 		s.pool.push(s)
+	case advance:
+		s.pool.ripen(s)
 	}
 }
 
-// mark reports whether the caller has to put s into the queue.
-func (s *Sender) mark() bool {
+// place is what a wake changes about a sender's place in the pool's queues.
+type place uint8
+
+const (
+	stay    place = iota
+	join          // it has to be put into one
+	advance       // it may go before others
+)
+
+func (s *Sender) mark() place {
 	for {
 		switch s.state.Load() {
 		case idle:
 			if s.state.CompareAndSwap(idle, queued) {
-				return true
+				return join
+			}
+		case queued:
+			if s.state.CompareAndSwap(queued, ripe) {
+				return advance
 			}
 		case writing:
 			if s.state.CompareAndSwap(writing, again) {
-				return false
+				return stay
 			}
 		default:
-			return false
+			return stay
 		}
 	}
 }

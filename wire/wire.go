@@ -29,6 +29,11 @@ const (
 	// takeBytes is how much a Source should hand out at a time: enough to make the system call's own cost small, little enough
 	// that a parked socket's unfinished rest stays small too.
 	takeBytes = 64 << 10
+
+	// patience is how many others a sender lets go ahead that have more to write. Under load that is some milliseconds, in which what
+	// waits for it gets company; without load nobody is ahead. With a thousand viewers and one reading under way for each, a write
+	// carries 1.5 frames instead of 1.1.
+	patience = 1024
 )
 
 // Source has bytes waiting for one socket.
@@ -51,9 +56,10 @@ type Pool struct {
 	bufs  sync.Pool      // *[]byte of takeBytes, for writers that are not flushers
 
 	mu     sync.Mutex
-	work   sync.Cond // signalled when the queue grows or the pool closes
-	head   *Sender   // guarded by mu: senders waiting for a flusher, each at most once, so never more than there are sockets
-	tail   *Sender
+	work   sync.Cond // signalled when a queue grows or the pool closes
+	fresh  queue     // guarded by mu: senders woken once since they were last written
+	ripe   queue     // and more often; together each sender at most once, so never more than there are sockets
+	turn   uint64    // senders handed to flushers
 	closed bool
 }
 
@@ -107,42 +113,54 @@ func (p *Pool) hold() bool {
 	return true
 }
 
-// flush takes senders off the queue and writes them, until the pool closes.
+// flush takes senders off the queues and writes them, until the pool closes.
 func (p *Pool) flush() {
 	buf := make([]byte, 0, takeBytes)
 	for {
 		p.mu.Lock()
-		for p.head == nil && !p.closed {
+		for p.fresh.head == nil && p.ripe.head == nil && !p.closed {
 			p.work.Wait()
 		}
-		s := p.head
+		s := p.nextLocked()
+		p.mu.Unlock()
 		if s == nil {
-			p.mu.Unlock()
 			return
 		}
-		p.popLocked()
-		p.mu.Unlock()
 		s.state.Store(writing)
 		buf = s.run(buf)
 	}
 }
 
-func (p *Pool) popLocked() {
-	s := p.head
-	p.head = s.next
-	if p.head == nil {
-		p.tail = nil
+// nextLocked takes the sender that is written next off its queue: the ripe before the fresh, but for who has let patience others go ahead.
+// It is nil when nobody waits.
+func (p *Pool) nextLocked() *Sender {
+	p.turn++
+	s, fresh := p.ripe.head, p.fresh.head
+	if s == nil || fresh != nil && p.turn-fresh.since > patience {
+		s = fresh
 	}
-	s.next = nil
+	if s != nil {
+		s.in.remove(s)
+	}
+	return s
 }
 
+// pushLocked queues a sender whose state is queued or ripe.
 func (p *Pool) pushLocked(s *Sender) {
-	if p.tail == nil {
-		p.head = s
+	s.since = p.turn
+	if s.state.Load() == ripe {
+		p.ripe.push(s)
 	} else {
-		p.tail.next = s
+		p.fresh.push(s)
 	}
-	p.tail = s
+}
+
+// ripenLocked has a sender go before those for which less waits. It may have been taken off its queue, or not be in it yet.
+func (p *Pool) ripenLocked(s *Sender) {
+	if s.in == &p.fresh {
+		p.fresh.remove(s)
+		p.ripe.push(s)
+	}
 }
 
 func (p *Pool) push(s *Sender) {
@@ -152,14 +170,23 @@ func (p *Pool) push(s *Sender) {
 	p.work.Signal()
 }
 
+func (p *Pool) ripen(s *Sender) {
+	p.mu.Lock()
+	p.ripenLocked(s)
+	p.mu.Unlock()
+}
+
 // WakeAll is Wake for many senders of this pool at the cost of one lock.
 func (p *Pool) WakeAll(senders []*Sender) {
 	n := 0
 	p.mu.Lock()
 	for _, s := range senders {
-		if s.mark() {
+		switch s.mark() {
+		case join:
 			p.pushLocked(s)
 			n++
+		case advance:
+			p.ripenLocked(s)
 		}
 	}
 	p.mu.Unlock()

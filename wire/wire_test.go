@@ -231,7 +231,7 @@ func TestPool_TalkativeSocketLeavesOthersTheirTurn(t *testing.T) {
 	s := p.Attach(server, src)
 	s.state.Store(writing)
 	s.run(nil)
-	if src.takes != turns || s.state.Load() != queued || p.tail != s {
+	if src.takes != turns || s.state.Load() != queued || p.fresh.tail != s {
 		t.Errorf("after %d writes the state is %d; want %d writes and the end of the queue", src.takes, s.state.Load(), turns)
 	}
 }
