@@ -113,7 +113,7 @@ func TestTLS_WorksAndItsHandshakeIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- h.Serve(tls.NewListener(plain, web.TLS)) }()
+	go func() { served <- h.ServeTLS(plain, web.TLS) }()
 	mute, err := net.Dial("tcp", plain.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -18,9 +18,18 @@ const (
 // keepAliveProbes find dead peers of clients that switched the MQTT keep alive off: within about two minutes.
 var keepAliveProbes = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
 
-// Serve accepts MQTT connections from l, a TCP or TLS listener, until Close. A failing accept, such as for want of file descriptors,
-// is tried again for as long as it takes. It returns nil after Close, and the listener's error when somebody else closed it.
+// Serve accepts MQTT connections from l until Close. A failing accept, such as for want of file descriptors, is tried again for as long
+// as it takes. It returns nil after Close, and the listener's error when somebody else closed it.
 func (b *Broker) Serve(l net.Listener) error {
+	return b.serve(l, func(raw net.Conn) net.Conn { return raw })
+}
+
+// ServeTLS is Serve for connections that begin with a TLS handshake. Handshakes take their turn with all others who want to log in.
+func (b *Broker) ServeTLS(l net.Listener, secure *tls.Config) error {
+	return b.serve(l, func(raw net.Conn) net.Conn { return tls.Server(&turnstile{Conn: raw}, secure) })
+}
+
+func (b *Broker) serve(l net.Listener, dress func(net.Conn) net.Conn) error {
 	b.mu.Lock()
 	if b.closing.Load() {
 		b.mu.Unlock()
@@ -42,7 +51,7 @@ func (b *Broker) Serve(l net.Listener) error {
 		switch {
 		case err == nil:
 			delay = minAcceptDelay
-			b.admit(raw)
+			b.admit(dress(raw))
 			runtime.Gosched() // ten thousand at once are let in between the messages of those who are here
 			continue
 		case b.closing.Load():
@@ -105,21 +114,56 @@ func addressOf(raw net.Conn) netip.Addr {
 
 // shake tunes the socket and has TLS proven within the connect timeout.
 func (c *conn) shake() error {
-	raw := c.raw
-	t, isTLS := raw.(*tls.Conn)
-	if isTLS {
-		raw = t.NetConn()
+	t, isTLS := c.raw.(*tls.Conn)
+	if !isTLS {
+		tune(c.raw)
+		return nil
 	}
+	entry, ours := t.NetConn().(*turnstile)
+	if !ours {
+		return errors.New("a TLS connection that did not come through ServeTLS")
+	}
+	tune(entry.Conn)
+	entry.shaking = c
+	defer func() { entry.shaking = nil }()
+	ctx, cancel := context.WithDeadline(context.Background(), c.connectBy)
+	defer cancel()
+	return t.HandshakeContext(ctx)
+}
+
+func tune(raw net.Conn) {
 	if tcp, ok := raw.(interface {
 		SetKeepAliveConfig(net.KeepAliveConfig) error
 	}); ok {
 		_ = tcp.SetKeepAliveConfig(keepAliveProbes) // a refusal leaves the system's own
 	}
-	if !isTLS {
-		return nil
+}
+
+// turnstile is the socket under a TLS connection. While hands are shaken the connection has no place in the vestibule where it waits for
+// its peer, and one where it computes: a signature takes a processor longer than all the rest of a login.
+type turnstile struct {
+	net.Conn
+	shaking *conn // nil before and after. One goroutine shakes hands, reads and writes during it
+}
+
+// Read implements net.Conn.
+func (t *turnstile) Read(p []byte) (int, error) {
+	defer t.wait()()
+	return t.Conn.Read(p)
+}
+
+// Write implements net.Conn.
+func (t *turnstile) Write(p []byte) (int, error) {
+	defer t.wait()()
+	return t.Conn.Write(p)
+}
+
+// wait gives the place back for as long as the peer may take.
+func (t *turnstile) wait() (over func()) {
+	c := t.shaking
+	if c == nil {
+		return func() {}
 	}
-	c.stepOut() // the peer has its part in it
-	ctx, cancel := context.WithDeadline(context.Background(), c.connectBy)
-	defer cancel()
-	return t.HandshakeContext(ctx)
+	c.stepOut()
+	return c.stepIn
 }

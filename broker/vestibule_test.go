@@ -1,9 +1,17 @@
 package broker
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http/httptest"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 )
@@ -52,4 +60,85 @@ func TestVestibule_SilentConnectionsKeepNobodyOut(t *testing.T) {
 		defer h.entrance.mu.Unlock()
 		return h.entrance.taken == 0
 	})
+}
+
+// secured starts a listener for TLS connections and returns its address. signing is called while a handshake computes.
+func secured(t *testing.T, h *house, signing func()) string {
+	t.Helper()
+	web := httptest.NewUnstartedServer(nil) // for its certificate
+	web.StartTLS()
+	defer web.Close()
+	cfg := web.TLS.Clone()
+	cfg.NextProtos = nil
+	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { signing(); return nil, nil }
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go h.ServeTLS(l, cfg) // ends with the house
+	return l.Addr().String()
+}
+
+func TestVestibule_HandshakesTakeTheirTurn(t *testing.T) {
+	h := start(t, autoIntake())
+	var now, most atomic.Int32
+	addr := secured(t, h, func() {
+		n := now.Add(1)
+		for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
+		}
+		time.Sleep(5 * time.Millisecond) // what a signature takes
+		now.Add(-1)
+	})
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.Close()
+		})
+	}
+	all.Wait()
+	if got := most.Load(); int(got) > h.entrance.places {
+		t.Errorf("%d handshakes computed at once, want %d", got, h.entrance.places)
+	}
+}
+
+// A handshake that stops half way, before it or in it, keeps nobody out.
+func TestVestibule_UnfinishedHandshakesKeepNobodyOut(t *testing.T) {
+	h := start(t, autoIntake())
+	addr := secured(t, h, func() {})
+	for i := range 4 * h.entrance.places {
+		raw, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer raw.Close()
+		if i%2 == 0 {
+			continue
+		}
+		half := make(chan struct{})
+		go tls.Client(&deaf{Conn: raw, asked: sync.OnceFunc(func() { close(half) })}, &tls.Config{InsecureSkipVerify: true}).Handshake() // ends with raw
+		<-half
+	}
+	h.login(t, "A").wantAlive()
+	c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
+// deaf sends and never hears the answer.
+type deaf struct {
+	net.Conn
+	asked func()
+}
+
+func (d *deaf) Read([]byte) (int, error) {
+	d.asked()
+	_, err := io.Copy(io.Discard, d.Conn)
+	return 0, errors.Join(err, io.EOF)
 }

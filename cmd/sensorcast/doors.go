@@ -33,11 +33,12 @@ func (s *server) serve() {
 	s.onStop("live sockets", s.hub.Close)
 	for _, name := range []string{"mqtt", "mqtts"} {
 		if l := s.listeners.get(name); l != nil {
+			serve := s.broker.Serve
 			if name == "mqtts" {
-				l = tls.NewListener(l, s.tls.MQTT())
+				serve = func(l net.Listener) error { return s.broker.ServeTLS(l, s.tls.MQTT()) }
 			}
 			go func() { // ends when the broker's step closes it
-				if err := s.broker.Serve(l); err != nil && !errors.Is(err, net.ErrClosed) {
+				if err := serve(l); err != nil && !errors.Is(err, net.ErrClosed) {
 					s.fail(fmt.Errorf("MQTT listener: %w", err))
 				}
 			}()
