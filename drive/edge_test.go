@@ -25,7 +25,7 @@ import (
 )
 
 // selfSigned writes a certificate for loopback that is its own authority, with the given serial number, and its key.
-func selfSigned(t *testing.T, dir string, number int64) (certFile, keyFile string, pool *x509.CertPool) {
+func selfSigned(t testing.TB, dir string, number int64) (certFile, keyFile string, pool *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
