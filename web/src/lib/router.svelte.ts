@@ -21,17 +21,6 @@ class Router {
     // As after a page load, the keyboard and the screen reader start at the content.
     document.getElementById('main')?.focus({ preventScroll: true });
   }
-
-  /** The serial of `/sensors/{serial}`, or undefined on any other page. */
-  get serial(): string | undefined {
-    const match = /^\/sensors\/([^/]+)$/.exec(this.path);
-    if (!match) return undefined;
-    try {
-      return decodeURIComponent(match[1]!);
-    } catch {
-      return undefined;
-    }
-  }
 }
 
 export const router = new Router();
