@@ -168,7 +168,7 @@ func (a *API) updateSensor(ctx context.Context, in *updateInput) (*sensorOutput,
 // deleteSensor closes the doors first: from then on nothing is accepted for the sensor, so nothing is lost that was acknowledged after.
 func (a *API) deleteSensor(ctx context.Context, in *serialInput) (*struct{}, error) {
 	return nil, a.alone(ctx, func() error {
-		dev, err := a.sensorFor(principal(ctx), auth.Manage, in.Serial)
+		dev, err := a.sensorFor(principal(ctx), auth.Own, in.Serial)
 		if err != nil {
 			return err
 		}

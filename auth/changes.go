@@ -16,6 +16,9 @@ const (
 	SessionEnded                        // UserID, SessionID; what that session opened ends
 	SensorChanged                       // Serial, SensorID, UserID, SilenceAfter; described anew, nobody's authority ends
 	UserEnded                           // UserID: every socket and MQTT session of the account ends; with SessionID set: all but that session's
+	ShareAdded                          // Serial, SensorID, UserID (whom it was shared with); also when they may do more, or less, than before
+	ShareRemoved                        // Serial, SensorID, UserID (who lost access)
+	TokenEnded                          // UserID, TokenID; what was opened with that API token ends
 )
 
 // Change tells open connections that authority has changed. The change is already in force where Directory and Service look: who is
@@ -26,6 +29,7 @@ type Change struct {
 	SensorID  int64
 	UserID    int64
 	SessionID string
+	TokenID   string
 
 	SilenceAfter time.Duration // how long the sensor may be silent; zero: the server's default
 }

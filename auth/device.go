@@ -1,8 +1,10 @@
 package auth
 
 import (
+	"cmp"
 	"encoding/base64"
 	"log/slog"
+	"slices"
 
 	"sensorcast/telemetry"
 )
@@ -12,12 +14,53 @@ const (
 	maxDeviceSecret = 128 // hashing is linear; a client may send 64 KiB as its password
 )
 
-// Device is what the doors need to know of a sensor, kept in memory. Secrets is shared: never write to it, put a new Device instead.
+// Device is what the doors need to know of a sensor, kept in memory. Its slices are shared: never write to them, put a new Device instead.
 type Device struct {
 	SensorID int64
 	Serial   string
 	OwnerID  int64
 	Secrets  []Secret // two while a rotation is in its grace
+	Shares   []Share  // by UserID, ascending; at most MaxShares
+}
+
+// MaxShares is with how many people a sensor may be shared. Each delivery of its messages looks among them.
+const MaxShares = 100
+
+// Share lets somebody else see a sensor or manage it.
+type Share struct {
+	UserID int64
+	Access Access // ViewerAccess or ManagerAccess
+}
+
+// AccessOf is what the person of that number is to the sensor. It allocates nothing.
+func (d Device) AccessOf(userID int64) Access {
+	if userID == 0 {
+		return NoAccess
+	}
+	if userID == d.OwnerID {
+		return OwnerAccess
+	}
+	if i, shared := slices.BinarySearchFunc(d.Shares, userID, Share.compare); shared {
+		return d.Shares[i].Access
+	}
+	return NoAccess
+}
+
+func (s Share) compare(userID int64) int { return cmp.Compare(s.UserID, userID) }
+
+// SharedWith returns the shares with the person's set to access; NoAccess takes it away. The result is the caller's.
+func (d Device) SharedWith(userID int64, access Access) []Share {
+	i, shared := slices.BinarySearchFunc(d.Shares, userID, Share.compare)
+	shares := slices.Clone(d.Shares)
+	switch {
+	case shared && access == NoAccess:
+		return slices.Delete(shares, i, i+1)
+	case shared:
+		shares[i].Access = access
+	case access != NoAccess:
+		return slices.Insert(shares, i, Share{UserID: userID, Access: access})
+	}
+	return shares
 }
 
 // MaxDeviceSecrets is how many secrets a sensor has at once: the present one and, in its grace, the one before.

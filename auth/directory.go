@@ -21,13 +21,34 @@ type Directory struct {
 	mu      sync.RWMutex
 	devices map[string]*entry  // guarded by mu, by serial
 	owners  map[int64][]*entry // guarded by mu; the order within an owner means nothing
-	gone    map[int64]struct{} // guarded by mu; owners whose account was deleted
+	shared  sharedWith         // guarded by mu
+	gone    map[int64]struct{} // guarded by mu; people whose account was deleted
 }
 
 // entry is replaced, never changed, but for place.
 type entry struct {
 	Device
 	place int // index within owners[OwnerID], so that removal costs the same whatever the owner has
+}
+
+// sharedWith has the sensors, by serial, that are shared with a person.
+type sharedWith map[int64]map[string]struct{}
+
+func (w sharedWith) add(dev Device) {
+	for _, s := range dev.Shares {
+		if w[s.UserID] == nil {
+			w[s.UserID] = make(map[string]struct{})
+		}
+		w[s.UserID][dev.Serial] = struct{}{}
+	}
+}
+
+func (w sharedWith) remove(dev Device) {
+	for _, s := range dev.Shares {
+		if delete(w[s.UserID], dev.Serial); len(w[s.UserID]) == 0 {
+			delete(w, s.UserID)
+		}
+	}
 }
 
 // NewDirectory returns an empty Directory that judges secrets by the keys' pepper.
@@ -41,6 +62,7 @@ func NewDirectory(keys *Keys) *Directory {
 func (d *Directory) Load(all []Device) {
 	devices := make(map[string]*entry, len(all))
 	owners := make(map[int64][]*entry)
+	shared := make(sharedWith)
 	for _, dev := range all {
 		if _, twice := devices[dev.Serial]; twice {
 			continue // serials are unique in the store
@@ -48,10 +70,11 @@ func (d *Directory) Load(all []Device) {
 		e := &entry{Device: dev, place: len(owners[dev.OwnerID])}
 		devices[dev.Serial] = e
 		owners[dev.OwnerID] = append(owners[dev.OwnerID], e)
+		shared.add(dev)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.devices, d.owners, d.gone = devices, owners, make(map[int64]struct{})
+	d.devices, d.owners, d.shared, d.gone = devices, owners, shared, make(map[int64]struct{})
 	d.generation.Add(1)
 }
 
@@ -64,9 +87,13 @@ func (d *Directory) Put(dev Device) {
 	if _, gone := d.gone[dev.OwnerID]; gone {
 		return
 	}
+	if len(d.gone) > 0 {
+		dev.Shares = slices.DeleteFunc(slices.Clone(dev.Shares), func(s Share) bool { _, gone := d.gone[s.UserID]; return gone })
+	}
 	e := &entry{Device: dev, place: len(d.owners[dev.OwnerID])}
 	d.devices[dev.Serial] = e
 	d.owners[dev.OwnerID] = append(d.owners[dev.OwnerID], e)
+	d.shared.add(dev)
 }
 
 // Remove forgets a sensor; an unknown serial is no error.
@@ -83,6 +110,7 @@ func (d *Directory) removeLocked(serial string) {
 		return
 	}
 	delete(d.devices, serial)
+	d.shared.remove(e.Device)
 	mine := d.owners[e.OwnerID]
 	last := mine[len(mine)-1]
 	mine[e.place], last.place = last, e.place
@@ -94,19 +122,28 @@ func (d *Directory) removeLocked(serial string) {
 	d.owners[e.OwnerID] = mine
 }
 
-// removeOwner forgets every sensor of a deleted account, and returns them.
-func (d *Directory) removeOwner(ownerID int64) []Device {
+// removePerson forgets every sensor of a deleted account and every share with it, and returns both as they were.
+func (d *Directory) removePerson(userID int64) (owned, shared []Device) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.generation.Add(1)
-	d.gone[ownerID] = struct{}{}
-	removed := make([]Device, 0, len(d.owners[ownerID]))
-	for _, e := range d.owners[ownerID] {
-		removed = append(removed, e.Device)
+	d.gone[userID] = struct{}{}
+	owned = make([]Device, 0, len(d.owners[userID]))
+	for _, e := range d.owners[userID] {
+		owned = append(owned, e.Device)
 		delete(d.devices, e.Serial)
+		d.shared.remove(e.Device)
 	}
-	delete(d.owners, ownerID)
-	return removed
+	delete(d.owners, userID)
+	for serial := range d.shared[userID] {
+		e := d.devices[serial]
+		shared = append(shared, e.Device)
+		without := &entry{Device: e.Device, place: e.place}
+		without.Shares = e.SharedWith(userID, NoAccess)
+		d.devices[serial], d.owners[e.OwnerID][e.place] = without, without
+	}
+	delete(d.shared, userID)
+	return owned, shared
 }
 
 // Generation changes with every change of what is known, before it can be seen: an answer of the policy that was asked for under one
@@ -142,13 +179,13 @@ func (d *Directory) Serials() map[int64]string {
 	return all
 }
 
-// SerialsOf returns the serials the principal may view, in ascending order; for an admin, too, only their own.
+// SerialsOf returns the serials the principal may view, in ascending order; for an admin, too, only their own and what is shared with them.
 func (d *Directory) SerialsOf(p Principal) []string {
 	switch p.Kind {
 	case Person:
-		serials := d.serialsOfOwner(p.UserID)
+		serials := slices.DeleteFunc(d.serialsOfPerson(p.UserID), func(serial string) bool { return !p.limits.permit(View, serial) })
 		slices.Sort(serials)
-		return serials
+		return slices.Compact(serials) // a share with the owner adds nothing
 	case Sensor:
 		if d.Can(p, View, p.Serial) {
 			return []string{p.Serial}
@@ -157,13 +194,16 @@ func (d *Directory) SerialsOf(p Principal) []string {
 	return nil
 }
 
-func (d *Directory) serialsOfOwner(ownerID int64) []string {
+func (d *Directory) serialsOfPerson(userID int64) []string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	mine := d.owners[ownerID]
-	serials := make([]string, len(mine))
-	for i, e := range mine {
-		serials[i] = e.Serial
+	mine := d.owners[userID]
+	serials := make([]string, 0, len(mine)+len(d.shared[userID]))
+	for _, e := range mine {
+		serials = append(serials, e.Serial)
+	}
+	for serial := range d.shared[userID] {
+		serials = append(serials, serial)
 	}
 	return serials
 }

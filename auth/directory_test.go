@@ -102,7 +102,7 @@ func TestDirectory_SerialsOf(t *testing.T) {
 		want []string
 	}{
 		{owner, []string{"SN1", "SN2"}}, {other, []string{"X1"}}, {admin, []string{"A1"}},
-		{sensor, []string{"SN1"}}, {former, nil}, {nobody, nil},
+		{viewer, []string{"SN1"}}, {manager, []string{"SN1"}}, {sensor, []string{"SN1"}}, {former, nil}, {nobody, nil},
 	} {
 		if got := d.SerialsOf(c.p); !slices.Equal(got, c.want) {
 			t.Errorf("SerialsOf(%+v): got %v, want %v", c.p, got, c.want)
@@ -110,34 +110,63 @@ func TestDirectory_SerialsOf(t *testing.T) {
 	}
 }
 
-// TestDirectory_OwnerIndexAgreesWithDevices drives random changes and compares with a plain map.
-func TestDirectory_OwnerIndexAgreesWithDevices(t *testing.T) {
+// TestDirectory_IndexAgreesWithDevices drives random changes and compares with a plain map.
+func TestDirectory_IndexAgreesWithDevices(t *testing.T) {
 	d := authtest.New(t, auth.Config{}).Directory
-	want := make(map[string]int64)
+	want := make(map[string]auth.Device)
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 20_000 {
-		serial, ownerID := fmt.Sprint("SN", r.IntN(60)), 1+r.Int64N(4)
+		serial := fmt.Sprint("SN", r.IntN(60))
 		if r.IntN(3) == 0 {
 			d.Remove(serial)
 			delete(want, serial)
 			continue
 		}
-		d.Put(auth.Device{SensorID: 1, Serial: serial, OwnerID: ownerID})
-		want[serial] = ownerID
+		dev := auth.Device{SensorID: 1, Serial: serial, OwnerID: 1 + r.Int64N(4)}
+		for range r.IntN(4) {
+			dev.Shares = dev.SharedWith(1+r.Int64N(6), auth.Access(r.IntN(3)))
+		}
+		d.Put(dev)
+		want[serial] = dev
 	}
 	if d.Len() != len(want) {
 		t.Errorf("Len: got %d, want %d", d.Len(), len(want))
 	}
-	for ownerID := int64(1); ownerID <= 4; ownerID++ {
+	for userID := int64(1); userID <= 6; userID++ {
 		var mine []string
-		for serial, o := range want {
-			if o == ownerID {
+		for serial, dev := range want {
+			if dev.OwnerID == userID || slices.ContainsFunc(dev.Shares, func(s auth.Share) bool { return s.UserID == userID }) {
 				mine = append(mine, serial)
 			}
 		}
 		slices.Sort(mine)
-		if got := d.SerialsOf(auth.Principal{Kind: auth.Person, UserID: ownerID}); !slices.Equal(got, mine) {
-			t.Errorf("SerialsOf(%d): got %v, want %v", ownerID, got, mine)
+		if got := d.SerialsOf(auth.Principal{Kind: auth.Person, UserID: userID}); !slices.Equal(got, mine) {
+			t.Errorf("SerialsOf(%d): got %v, want %v", userID, got, mine)
+		}
+	}
+}
+
+func TestDevice_SharedWith(t *testing.T) {
+	var dev auth.Device
+	for _, step := range []struct {
+		userID int64
+		access auth.Access
+		want   string
+	}{
+		{7, auth.ViewerAccess, "[{7 viewer}]"},
+		{3, auth.ManagerAccess, "[{3 manager} {7 viewer}]"},
+		{7, auth.ManagerAccess, "[{3 manager} {7 manager}]"},
+		{5, auth.NoAccess, "[{3 manager} {7 manager}]"},
+		{3, auth.NoAccess, "[{7 manager}]"},
+		{7, auth.NoAccess, "[]"},
+	} {
+		before := fmt.Sprint(dev.Shares)
+		shares := dev.SharedWith(step.userID, step.access)
+		if got := fmt.Sprint(dev.Shares); got != before {
+			t.Errorf("SharedWith(%d, %v) changed the device: got %s, want %s", step.userID, step.access, got, before)
+		}
+		if dev.Shares = shares; fmt.Sprint(shares) != step.want {
+			t.Errorf("SharedWith(%d, %v): got %v, want %s", step.userID, step.access, shares, step.want)
 		}
 	}
 }

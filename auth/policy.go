@@ -13,19 +13,47 @@ type Action uint8
 const (
 	View    Action = iota + 1 // see it, its readings, state, commands and alerts
 	Publish                   // send readings in its name
-	Manage                    // change, delete or command it, rotate its secret
+	Manage                    // change or command it, rotate its secret
+	Own                       // share it, give it away, delete it
 )
 
-// Allowed is the policy; every other decision about sensors is grammar around it. A person views and manages what they own, and an
-// admin no more than that: admins administer accounts. A sensor views and publishes as itself. Nobody else may do anything.
+// Access is what a person is to a sensor. Each may do what those before it may.
+type Access uint8
+
+// The accesses. The zero Access is none.
+const (
+	NoAccess      Access = iota
+	ViewerAccess         // was let see it
+	ManagerAccess        // was let manage it
+	OwnerAccess
+)
+
+// String names the access as clients spell it; none is "".
+func (a Access) String() string { return [...]string{"", "viewer", "manager", "owner"}[a] }
+
+// needed is the least access a person needs for an action; an action that is not here is for nobody.
+var needed = [...]Access{View: ViewerAccess, Manage: ManagerAccess, Own: OwnerAccess}
+
+// Allowed is the policy; every other decision about sensors is grammar around it. A person may do what their access to the sensor covers and
+// the API token they came with, if any, does not exclude; an admin no more than that: admins administer accounts. A sensor views and
+// publishes as itself. Nobody else may do anything.
 func Allowed(p Principal, a Action, dev Device) bool {
 	switch p.Kind {
 	case Person:
-		return (a == View || a == Manage) && p.UserID != 0 && p.UserID == dev.OwnerID
+		if int(a) >= len(needed) || needed[a] == NoAccess || !p.limits.permit(a, dev.Serial) {
+			return false
+		}
+		return dev.AccessOf(p.UserID) >= needed[a]
 	case Sensor:
 		return (a == View || a == Publish) && p.SensorID != 0 && p.SensorID == dev.SensorID && p.Serial == dev.Serial
 	}
 	return false
+}
+
+// MayRegister reports whether p may bring sensors into the registry: people, unless they came with a token that only reads or is for certain
+// sensors.
+func MayRegister(p Principal) bool {
+	return p.Kind == Person && p.UserID != 0 && (p.limits == nil || p.limits.write && p.limits.serials == nil)
 }
 
 // Can asks the policy about the sensor of that serial; about an unknown one the answer is no. It allocates nothing.
@@ -83,5 +111,5 @@ func (d *Directory) MaySubscribe(p Principal, filter string) bool {
 
 // mayReadSystem answers for topics and filters that begin with $. Only $SYS is anybody's, and it tells about all accounts.
 func mayReadSystem(p Principal, topic string) bool {
-	return p.Kind == Person && p.Role == RoleAdmin && (topic == "$SYS" || strings.HasPrefix(topic, "$SYS/"))
+	return p.Kind == Person && p.Role == RoleAdmin && p.limits == nil && (topic == "$SYS" || strings.HasPrefix(topic, "$SYS/"))
 }

@@ -9,11 +9,14 @@ import (
 	"sensorcast/telemetry"
 )
 
-// The identities of the policy tables. The owner has SN1 and SN2, the other person X1, the admin A1.
+// The identities of the policy tables. The owner has SN1 and SN2, the other person X1, the admin A1;
+// SN1 is shared with the viewer and the manager.
 var (
 	owner    = auth.Principal{Kind: auth.Person, UserID: 1, Username: "owner", Role: auth.RoleUser, SessionID: "s1"}
 	other    = auth.Principal{Kind: auth.Person, UserID: 2, Username: "other", Role: auth.RoleUser, SessionID: "s2"}
 	admin    = auth.Principal{Kind: auth.Person, UserID: 3, Username: "admin", Role: auth.RoleAdmin, SessionID: "s3"}
+	viewer   = auth.Principal{Kind: auth.Person, UserID: 4, Username: "viewer", Role: auth.RoleUser, SessionID: "s4"}
+	manager  = auth.Principal{Kind: auth.Person, UserID: 5, Username: "manager", Role: auth.RoleUser, SessionID: "s5"}
 	sensor   = auth.Principal{Kind: auth.Sensor, SensorID: 11, Serial: "SN1"}
 	stranger = auth.Principal{Kind: auth.Sensor, SensorID: 21, Serial: "X1"}
 	former   = auth.Principal{Kind: auth.Sensor, SensorID: 10, Serial: "SN1"} // was deleted; the serial has a new sensor
@@ -22,13 +25,15 @@ var (
 	identities = []struct {
 		letter byte
 		auth.Principal
-	}{{'o', owner}, {'p', other}, {'a', admin}, {'s', sensor}, {'x', stranger}, {'f', former}, {'-', nobody}}
+	}{{'o', owner}, {'p', other}, {'a', admin}, {'v', viewer}, {'m', manager}, {'s', sensor}, {'x', stranger}, {'f', former}, {'-', nobody}}
 )
+
+var sharesOfSN1 = []auth.Share{{UserID: 4, Access: auth.ViewerAccess}, {UserID: 5, Access: auth.ManagerAccess}}
 
 func policyDirectory(t testing.TB) *auth.Directory {
 	d := authtest.New(t, auth.Config{}).Directory
 	d.Load([]auth.Device{
-		{SensorID: 11, Serial: "SN1", OwnerID: 1}, {SensorID: 12, Serial: "SN2", OwnerID: 1},
+		{SensorID: 11, Serial: "SN1", OwnerID: 1, Shares: sharesOfSN1}, {SensorID: 12, Serial: "SN2", OwnerID: 1},
 		{SensorID: 21, Serial: "X1", OwnerID: 2}, {SensorID: 31, Serial: "A1", OwnerID: 3},
 	})
 	return d
@@ -46,8 +51,8 @@ func allowed(may func(p auth.Principal) bool) string {
 }
 
 func TestAllowed_OwnerViewsAndManagesSensorPublishes(t *testing.T) {
-	dev := auth.Device{SensorID: 11, Serial: "SN1", OwnerID: 1}
-	for action, want := range map[auth.Action]string{auth.View: "os", auth.Publish: "s", auth.Manage: "o", 0: "", 99: ""} {
+	dev := auth.Device{SensorID: 11, Serial: "SN1", OwnerID: 1, Shares: sharesOfSN1}
+	for action, want := range map[auth.Action]string{auth.View: "ovms", auth.Publish: "s", auth.Manage: "om", auth.Own: "o", 0: "", 99: ""} {
 		if got := allowed(func(p auth.Principal) bool { return auth.Allowed(p, action, dev) }); got != want {
 			t.Errorf("action %d on SN1: got %q, want %q", action, got, want)
 		}
@@ -68,13 +73,13 @@ func TestDirectory_MaySubscribe(t *testing.T) {
 		want   string // letters of those who may
 	}{
 		// Exact topics: who may view the sensor; alerts are for people.
-		{"sensors/SN1/telemetry", "os"},
-		{"sensors/SN1/telemetry/temperature", "os"},
-		{"sensors/SN1/status", "os"},
-		{"sensors/SN1/lwt", "os"},
-		{"sensors/SN1/commands", "os"},
-		{"sensors/SN1/commands/reply", "os"},
-		{"alerts/SN1", "o"},
+		{"sensors/SN1/telemetry", "ovms"},
+		{"sensors/SN1/telemetry/temperature", "ovms"},
+		{"sensors/SN1/status", "ovms"},
+		{"sensors/SN1/lwt", "ovms"},
+		{"sensors/SN1/commands", "ovms"},
+		{"sensors/SN1/commands/reply", "ovms"},
+		{"alerts/SN1", "ovm"},
 		{"sensors/SN2/telemetry", "o"},
 		{"sensors/X1/telemetry", "px"},
 		{"sensors/X1/commands", "px"},
@@ -88,27 +93,27 @@ func TestDirectory_MaySubscribe(t *testing.T) {
 		{"sensors", ""}, {"sensors/SN1", ""}, {"sensors/SN1/", ""}, {"sensors/SN1/other", ""}, {"/sensors/SN1/telemetry", ""},
 		{"sensors//telemetry", ""}, {"sensors/SN1/telemetry/a/b", ""}, {"alerts/", ""}, {"alerts/SN1/x", ""}, {"home/kitchen", ""}, {"/", ""},
 		// Wildcards beneath a named sensor.
-		{"sensors/SN1/#", "os"},
-		{"sensors/SN1/+", "os"},
-		{"sensors/SN1/telemetry/+", "os"},
-		{"sensors/SN1/telemetry/#", "os"},
-		{"sensors/SN1/commands/#", "os"},
+		{"sensors/SN1/#", "ovms"},
+		{"sensors/SN1/+", "ovms"},
+		{"sensors/SN1/telemetry/+", "ovms"},
+		{"sensors/SN1/telemetry/#", "ovms"},
+		{"sensors/SN1/commands/#", "ovms"},
 		{"sensors/X1/#", "px"},
 		{"sensors/A1/#", "a"},
 		{"sensors/GONE/#", ""},
-		{"alerts/SN1/#", "o"},
+		{"alerts/SN1/#", "ovm"},
 		{"alerts/X1/+", "p"},
 		// Wildcards at large: people's, narrowed at delivery.
-		{"#", "opa"}, {"+", "opa"}, {"+/#", "opa"}, {"+/+/telemetry", "opa"}, {"+/SN1/telemetry", "opa"}, {"+/X1/#", "opa"},
-		{"sensors/#", "opa"}, {"sensors/+", "opa"}, {"sensors/+/telemetry", "opa"}, {"sensors/+/#", "opa"}, {"sensors/+/telemetry/+", "opa"},
-		{"alerts/#", "opa"}, {"alerts/+", "opa"}, {"+/+", "opa"}, {"home/#", "opa"}, {"/#", "opa"}, {"//+", "opa"},
+		{"#", "opavm"}, {"+", "opavm"}, {"+/#", "opavm"}, {"+/+/telemetry", "opavm"}, {"+/SN1/telemetry", "opavm"}, {"+/X1/#", "opavm"},
+		{"sensors/#", "opavm"}, {"sensors/+", "opavm"}, {"sensors/+/telemetry", "opavm"}, {"sensors/+/#", "opavm"}, {"sensors/+/telemetry/+", "opavm"},
+		{"alerts/#", "opavm"}, {"alerts/+", "opavm"}, {"+/+", "opavm"}, {"home/#", "opavm"}, {"/#", "opavm"}, {"//+", "opavm"},
 		// Shared subscriptions are what they share.
-		{"$share/g/sensors/SN1/telemetry", "os"},
+		{"$share/g/sensors/SN1/telemetry", "ovms"},
 		{"$share/g/sensors/X1/telemetry", "px"},
-		{"$share/g/sensors/SN1/#", "os"},
-		{"$share/g/#", "opa"},
-		{"$share/g/sensors/+/telemetry", "opa"},
-		{"$share/g/alerts/SN1", "o"},
+		{"$share/g/sensors/SN1/#", "ovms"},
+		{"$share/g/#", "opavm"},
+		{"$share/g/sensors/+/telemetry", "opavm"},
+		{"$share/g/alerts/SN1", "ovm"},
 		{"$share/g/$SYS/#", "a"},
 		{"$share/g/$share/h/#", ""}, {"$share/g/", ""}, {"$share/g", ""}, {"$share//#", ""}, {"$share", ""}, {"$share/", ""},
 		{"$share/+/#", ""}, {"$share/#", ""}, {"$share/g#/a", ""}, {"$share/sensors/SN1/telemetry", ""},
@@ -118,7 +123,7 @@ func TestDirectory_MaySubscribe(t *testing.T) {
 		// Ill-formed.
 		{"", ""}, {"##", ""}, {"#/", ""}, {"#/a", ""}, {"sensors/#/telemetry", ""}, {"sensors/SN1#", ""}, {"sensors/SN1/tele#", ""},
 		{"sensors/SN1/+a", ""}, {"a+/b", ""}, {"++", ""}, {"sensors/SN+/telemetry", ""}, {"a\x00b/#", ""}, {"\xff/#", ""},
-		{strings.Repeat("a/", 32767) + "+", "opa"}, {strings.Repeat("a/", 32767) + "++", ""}, {strings.Repeat("a/", 32768) + "#", ""},
+		{strings.Repeat("a/", 32767) + "+", "opavm"}, {strings.Repeat("a/", 32767) + "++", ""}, {strings.Repeat("a/", 32768) + "#", ""},
 	} {
 		if got := allowed(func(p auth.Principal) bool { return d.MaySubscribe(p, c.filter) }); got != c.want {
 			t.Errorf("MaySubscribe(%.60q): got %q, want %q", c.filter, got, c.want)
@@ -132,13 +137,13 @@ func TestDirectory_MayPublishAndMayReceive(t *testing.T) {
 		topic            string
 		publish, receive string
 	}{
-		{"sensors/SN1/telemetry", "s", "os"},
-		{"sensors/SN1/telemetry/temperature", "s", "os"},
-		{"sensors/SN1/lwt", "s", "os"},
-		{"sensors/SN1/commands/reply", "s", "os"},
-		{"sensors/SN1/status", "", "os"},
-		{"sensors/SN1/commands", "", "os"},
-		{"alerts/SN1", "", "o"},
+		{"sensors/SN1/telemetry", "s", "ovms"},
+		{"sensors/SN1/telemetry/temperature", "s", "ovms"},
+		{"sensors/SN1/lwt", "s", "ovms"},
+		{"sensors/SN1/commands/reply", "s", "ovms"},
+		{"sensors/SN1/status", "", "ovms"},
+		{"sensors/SN1/commands", "", "ovms"},
+		{"alerts/SN1", "", "ovm"},
 		{"sensors/X1/telemetry", "x", "px"},
 		{"alerts/X1", "", "p"},
 		{"sensors/A1/telemetry", "", "a"},

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"log/slog"
+	"slices"
 	"strconv"
 )
 
@@ -42,7 +43,8 @@ type Principal struct {
 	UserID    int64 // a person's
 	Username  string
 	Role      Role
-	SessionID string // empty for a password login over MQTT
+	SessionID string // empty for a login over MQTT and for an API token
+	TokenID   string // of the API token they came with; empty: with none
 
 	SensorID int64 // a sensor's
 	Serial   string
@@ -50,6 +52,29 @@ type Principal struct {
 	// mark is what Service.Live compares beside the session: for a password login without a session the account's count of
 	// revocations when it began, for a sensor a digest of the secret it proved. Zero where a test wrote the principal by hand.
 	mark uint64
+
+	limits *limits // what the API token leaves of the account's rights; nil: all of them
+}
+
+// limits are what an API token permits. They are never changed, so a Principal may share them.
+type limits struct {
+	write   bool
+	serials []string // sorted; nil: every sensor its account has access to, now and later
+}
+
+// permit reports whether the token is good for the action on the sensor of that serial; without a token everything is.
+func (l *limits) permit(a Action, serial string) bool {
+	if l == nil {
+		return true
+	}
+	if a != View && !l.write {
+		return false
+	}
+	if l.serials == nil {
+		return true
+	}
+	_, named := slices.BinarySearch(l.serials, serial)
+	return named
 }
 
 // Scope names the principal uniquely among people and sensors: "u12", "s34", or "" for anonymous. What a client may choose freely,

@@ -141,8 +141,12 @@ func (s *Service) DeleteAccount(ctx context.Context, p Principal, password strin
 	if err != nil {
 		return fmt.Errorf("delete account: %w", err)
 	}
-	for _, dev := range s.dir.removeOwner(p.UserID) {
+	owned, shared := s.dir.removePerson(p.UserID)
+	for _, dev := range owned {
 		s.changes.Notify(Change{Kind: SensorRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: dev.OwnerID})
+	}
+	for _, dev := range shared {
+		s.changes.Notify(Change{Kind: ShareRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: p.UserID})
 	}
 	// Once more, for what a login in between has opened.
 	s.revoked.endUserForever(p.UserID)

@@ -125,14 +125,22 @@ func TestDeleteAccount_TakesSensorsAndSocketsAlong(t *testing.T) {
 	if err := f.Service.DeleteAccount(t.Context(), ada, "wrong-password"); !errors.Is(err, telemetry.ErrInvalid) {
 		t.Errorf("wrong password: got %v, want ErrInvalid", err)
 	}
+	shared, _ := f.Directory.Lookup("X1")
+	shared.Shares = shared.SharedWith(ada.UserID, auth.ViewerAccess)
+	f.Directory.Put(shared)
 	changes := watch(f)
 	if err := f.Service.DeleteAccount(t.Context(), ada, password); err != nil {
 		t.Fatalf("DeleteAccount: got %v, want nil", err)
+	}
+	f.Directory.Put(shared) // a change of it that lost the race
+	if dev, _ := f.Directory.Lookup("X1"); len(dev.Shares) > 0 || f.Directory.Can(ada, auth.View, "X1") {
+		t.Errorf("what was shared with it: got %+v, want no share", dev.Shares)
 	}
 	for _, want := range []auth.Change{
 		{Kind: auth.UserEnded, UserID: ada.UserID},
 		{Kind: auth.SensorRemoved, Serial: "SN1", SensorID: 11, UserID: ada.UserID},
 		{Kind: auth.SensorRemoved, Serial: "SN2", SensorID: 12, UserID: ada.UserID},
+		{Kind: auth.ShareRemoved, Serial: "X1", SensorID: 21, UserID: ada.UserID},
 	} {
 		if !slices.Contains(changes.seen, want) {
 			t.Errorf("changes: got %+v, want %+v among them", changes.seen, want)
