@@ -3,6 +3,7 @@ package broker
 import (
 	"runtime"
 	"sync"
+	"time"
 )
 
 // vestibule lets connections that want to log in take their steps a few at a time. A connection holds a place from its first step, and again
@@ -10,13 +11,23 @@ import (
 // holder of its session, for the journal, or it is in. A fleet that returns at one moment would else be ten thousand goroutines that can all
 // run, and every message of those who are here would queue up behind them, at each of its steps. With places for half the processors the
 // other half is theirs. Who waits for its first place costs no goroutine; pending bounds how many they are.
+//
+// While others queue for it, a place is worked in shifts with a rest between: Go's scheduler looks at the sockets when a processor runs
+// out of work and else every 10 ms only, which is how long those who are here would wait for a processor that always has one more login.
 type vestibule struct {
 	places int
 
 	mu      sync.Mutex
-	taken   int      // guarded by mu: never above places
-	waiting []func() // guarded by mu: starts of those that have no place yet, in order; empty unless all places are taken
+	taken   int       // guarded by mu: never above places
+	waiting []func()  // guarded by mu: starts of those that have no place yet, in order; empty unless all places are taken
+	rested  time.Time // guarded by mu: when the last rest was over
 }
+
+// Of a processor a storm so takes a fifth: ten thousand logins, half a millisecond or less each, are worked off in two seconds or so.
+const (
+	shift = 500 * time.Microsecond
+	rest  = 2 * time.Millisecond
+)
 
 func newVestibule() *vestibule { return &vestibule{places: max(1, runtime.GOMAXPROCS(0)/2)} }
 
@@ -33,9 +44,25 @@ func (v *vestibule) enter(start func()) {
 	start()
 }
 
-// leave hands a place on, or back.
+// leave hands a place on, after a rest if one is due, or back.
 func (v *vestibule) leave() {
 	v.mu.Lock()
+	if len(v.waiting) > 0 && time.Since(v.rested) >= shift {
+		v.mu.Unlock()
+		time.AfterFunc(rest, v.resume)
+		return
+	}
+	v.handOnLocked()
+}
+
+func (v *vestibule) resume() {
+	v.mu.Lock()
+	v.rested = time.Now()
+	v.handOnLocked()
+}
+
+// handOnLocked unlocks mu.
+func (v *vestibule) handOnLocked() {
 	if len(v.waiting) == 0 {
 		v.waiting = nil // a quiet server must not hold the memory of its last storm
 		v.taken--

@@ -11,28 +11,66 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 func TestVestibule_LetsInAsManyAsThereArePlacesInOrder(t *testing.T) {
-	v := &vestibule{places: 2}
-	var begun []string
-	for i := range 5 {
-		v.enter(func() { begun = append(begun, fmt.Sprint(i)) })
-	}
-	for _, want := range []int{2, 3, 4, 5, 5, 5} {
-		if len(begun) != want || !slices.IsSorted(begun) {
-			t.Fatalf("begun: got %v, want the first %d", begun, want)
+	synctest.Test(t, func(t *testing.T) {
+		v := &vestibule{places: 2}
+		var begun []string
+		for i := range 5 {
+			v.enter(func() { begun = append(begun, fmt.Sprint(i)) })
 		}
-		if want < 5 || v.taken > 0 {
-			v.leave()
+		for _, want := range []int{2, 3, 4, 5, 5, 5} {
+			if len(begun) != want || !slices.IsSorted(begun) {
+				t.Fatalf("begun: got %v, want the first %d", begun, want)
+			}
+			if want < 5 || v.taken > 0 {
+				v.leave()
+				time.Sleep(2 * rest)
+				synctest.Wait()
+			}
 		}
-	}
-	if v.taken != 0 || v.waiting != nil {
-		t.Errorf("in the end: %d places taken and %d wait, want none", v.taken, len(v.waiting))
-	}
+		if v.taken != 0 || v.waiting != nil {
+			t.Errorf("in the end: %d places taken and %d wait, want none", v.taken, len(v.waiting))
+		}
+	})
+}
+
+// Without the rest a processor that always has one more login never looks at the sockets of those who are in.
+func TestVestibule_RestsWhileOthersQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const work, logins = shift / 2, 20
+		v := &vestibule{places: 1}
+		begin := time.Now()
+		for range logins {
+			v.enter(func() {
+				go func() {
+					time.Sleep(work)
+					v.leave()
+				}()
+			})
+		}
+		for busy := true; busy; {
+			time.Sleep(work)
+			v.mu.Lock()
+			busy = v.taken > 0
+			v.mu.Unlock()
+		}
+		worked, took := logins*work, time.Since(begin)
+		if rested, want := took-worked, worked/shift*rest; rested < want*3/4 || rested > want*5/4 {
+			t.Errorf("%d logins of %v: rested for %v, want about %v", logins, work, rested, want)
+		}
+		begin = time.Now()
+		v.enter(func() {})
+		v.leave()
+		if took := time.Since(begin); took > 0 || v.taken > 0 {
+			t.Errorf("alone: took %v and %d places are taken, want neither", took, v.taken)
+		}
+	})
 }
 
 // Whoever waits for its peer would keep everybody else out: thousands of silent sockets are an old trick.
