@@ -72,7 +72,7 @@ func newHouse(t *testing.T, options ...option) *house {
 	for _, o := range options {
 		o(&cfg, &policy, &deps)
 	}
-	h.auth, err = auth.NewService(policy, keys, h.db, h.db, h.dir, changes, log)
+	h.auth, err = auth.NewService(policy, keys, h.db, h.db, h.db, h.dir, changes, log)
 	must(t, err)
 	deps.Auth = h.auth
 	h.api = New(cfg, deps)

@@ -13,7 +13,8 @@ type AccountChange struct {
 	Role     *Role
 }
 
-// Administer changes another account and ends all it has open when it is disabled or its role changes. telemetry.ErrForbidden unless p is an admin
+// Administer changes another account and ends all it has open when it is disabled or its role changes; its API tokens open nothing while it is
+// disabled. telemetry.ErrForbidden unless p is an admin
 // in the store's eyes at this moment; telemetry.ErrNotFound; telemetry.ErrInvalid for an unknown role and for p's own account, so that
 // the last admin cannot lock everybody out.
 func (s *Service) Administer(ctx context.Context, p Principal, username string, c AccountChange) (User, error) {
@@ -39,7 +40,7 @@ func (s *Service) Administer(ctx context.Context, p Principal, username string, 
 		set(&after.Disabled, c.Disabled)
 		set(&after.Role, c.Role)
 		after.UpdatedAt = telemetry.Now()
-		return s.accounts.UpdateUser(ctx, after)
+		return s.updateUser(ctx, after)
 	})
 	if err != nil {
 		return User{}, err
@@ -47,6 +48,9 @@ func (s *Service) Administer(ctx context.Context, p Principal, username string, 
 	if after.Role != before.Role || after.Disabled && !before.Disabled {
 		s.log.Info("account changed by admin", "user", after.ID, "role", after.Role, "disabled", after.Disabled)
 		err = s.endSessions(context.WithoutCancel(ctx), after.ID, "")
+		if after.Disabled {
+			s.suspendTokens(after.ID)
+		}
 	}
 	return after, err
 }

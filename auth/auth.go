@@ -2,6 +2,7 @@
 // made and judged, and where the one policy lives; every front door (broker, bridge, api) asks it and none decides for itself.
 //
 //	person  ── Login ─────────► access token (10 min) + refresh token ──► Authenticate ──► Principal
+//	program ── CreateToken ───► API token (till revoked) ───────────────► Authenticate ──► Principal, with limits
 //	browser ── MintTicket ────► ticket (seconds, once) ─────────────────► RedeemTicket ──► Claim
 //	sensor  ── Directory.Authenticate ──────────────────────────────────────────────────► Principal
 //	Principal + Action + Device ── Allowed ──► yes or no
@@ -11,7 +12,7 @@
 //   - Each kind of token has its own key, type and audience; one is never good as another.
 //   - What is asked per message or per request (Authenticate, RedeemTicket, Live, everything of Directory) does no I/O.
 //   - An authority that ends is over in memory before watchers hear of it, so nothing can open between the news and the closing.
-//   - No secret is kept or logged: passwords as argon2id, refresh tokens as SHA-256, device secrets as HMAC under a key outside the database.
+//   - No secret is kept or logged: passwords as argon2id, refresh and API tokens as SHA-256, device secrets as HMAC under a key outside the database.
 //   - Expensive or guessable work is bounded: argon2 by slots and a short queue, guesses by throttles, tickets by a rate and a set with a cap.
 //
 // # Who logs in over MQTT
@@ -22,6 +23,6 @@
 //
 // # Locks
 //
-// Directory, throttle, recent, revocations and Changes have one mutex each, held for memory work only and never two at once. Changes of
+// Directory, throttle, recent, revocations, bearers and Changes have one mutex each, held for memory work only and never two at once. Changes of
 // accounts take turns (Service.turn), because each is read, change, write.
 package auth

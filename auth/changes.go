@@ -15,7 +15,7 @@ const (
 	SecretRotated                       // Serial, SensorID, UserID; connections that proved an old secret end
 	SessionEnded                        // UserID, SessionID; what that session opened ends
 	SensorChanged                       // Serial, SensorID, UserID, SilenceAfter; described anew, nobody's authority ends
-	UserEnded                           // UserID: every socket and MQTT session of the account ends; with SessionID set: all but that session's
+	UserEnded                           // UserID: every socket and MQTT session of the account ends, but those of API tokens; with SessionID set: all but that session's too
 	ShareAdded                          // Serial, SensorID, UserID (whom it was shared with); also when they may do more, or less, than before
 	ShareRemoved                        // Serial, SensorID, UserID (who lost access)
 	TokenEnded                          // UserID, TokenID; what was opened with that API token ends

@@ -107,12 +107,14 @@ func TestSecrets_ArePrintedNowhere(t *testing.T) {
 	ticket := mustMintAll(t, f, ada)
 	r := registration("bob")
 	r.SetupToken = "setup-token"
+	made, token := mustToken(t, f, ada, auth.TokenDraft{Scopes: read})
+	made.Hash = [32]byte([]byte("the hash of an API token, of 32."))
 	hash := strings.Trim(fmt.Sprint(dev.Secrets[0].Hash), "[]")
-	secrets := []string{g.AccessToken, g.RefreshToken, ticket.Token, password, "setup-token", "argon2id", hash, strings.ReplaceAll(hash, " ", ",")}
+	secrets := []string{g.AccessToken, g.RefreshToken, ticket.Token, password, "setup-token", "argon2id", token, "the hash of", strings.Trim(fmt.Sprint(made.Hash[:8]), "[]"), hash, strings.ReplaceAll(hash, " ", ",")}
 	var out bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&out, nil))
 	text := slog.New(slog.NewTextHandler(&out, nil))
-	for _, v := range []any{g, &g, g.User, ticket, r, &r, auth.Config{SetupToken: "setup-token"}, f.Keys, dev, dev.Secrets, ada, []auth.Grant{g}, []auth.Ticket{ticket}, []auth.Registration{r}, []auth.Config{{SetupToken: "setup-token"}}} {
+	for _, v := range []any{g, &g, g.User, ticket, r, &r, auth.Config{SetupToken: "setup-token"}, f.Keys, dev, dev.Secrets, ada, made, &made, f.Service.Tokens(ada), []auth.Grant{g}, []auth.Ticket{ticket}, []auth.Registration{r}, []auth.Config{{SetupToken: "setup-token"}}} {
 		fmt.Fprintf(&out, "%v %+v %#v %s\n", v, v, v, v)
 		log.Info("x", "v", v)
 		text.Info("x", "v", v)
@@ -129,7 +131,7 @@ func TestService_LogsNoSecret(t *testing.T) {
 	var out bytes.Buffer
 	f := authtest.New(t, auth.Config{})
 	var err error
-	f.Service, err = auth.NewService(auth.Config{}, f.Keys, f.Store, f.Store, f.Directory, f.Changes,
+	f.Service, err = auth.NewService(auth.Config{}, f.Keys, f.Store, f.Store, f.Store, f.Directory, f.Changes,
 		slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
@@ -143,13 +145,19 @@ func TestService_LogsNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := mustPrincipal(t, f, g2)
+	made, token := mustToken(t, f, p, auth.TokenDraft{Scopes: read})
+	f.Service.Password(t.Context(), "ada", token, afar)
+	f.Service.Password(t.Context(), "bob", token, afar)
+	if err := f.Service.DeleteToken(t.Context(), p, made.ID); err != nil {
+		t.Fatal(err)
+	}
 	if err := f.Service.ChangePassword(t.Context(), p, password, newPassword); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Service.DeleteAccount(t.Context(), p, newPassword); err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{g.AccessToken, g.RefreshToken, next.RefreshToken, g2.RefreshToken, password, newPassword, "wrong-password", "argon2id", "@example.org"} {
+	for _, s := range []string{g.AccessToken, g.RefreshToken, next.RefreshToken, g2.RefreshToken, password, newPassword, "wrong-password", "argon2id", "@example.org", token} {
 		if strings.Contains(out.String(), s) {
 			t.Errorf("logged %.20q in\n%s", s, out.String())
 		}

@@ -189,7 +189,7 @@ func withInterruptions(t *testing.T) (*authtest.Fixture, *interrupting) {
 	f := authtest.New(t, auth.Config{})
 	store := &interrupting{Memory: f.Store}
 	var err error
-	f.Service, err = auth.NewService(auth.Config{}, f.Keys, store, store, f.Directory, f.Changes, quiet)
+	f.Service, err = auth.NewService(auth.Config{}, f.Keys, store, store, store, f.Directory, f.Changes, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

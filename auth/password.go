@@ -23,6 +23,8 @@ func checkPassword(field, password, username, email string) error {
 		return telemetry.Invalid(field, "must be at least %d characters long", minPasswordRunes)
 	case len(password) > maxPasswordBytes:
 		return telemetry.Invalid(field, "must be at most %d bytes long", maxPasswordBytes)
+	case isAPIToken(password):
+		return telemetry.Invalid(field, "must not begin with %s, as API tokens do", apiTokenPrefix)
 	case strings.EqualFold(password, username), strings.EqualFold(password, email):
 		return telemetry.Invalid(field, "must not be the username or e-mail address")
 	case distinct(password) < minPasswordKinds, common(strings.ToLower(password)):

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Kind says what sort of party a principal is.
@@ -77,9 +78,36 @@ func (l *limits) permit(a Action, serial string) bool {
 	return named
 }
 
-// Scope names the principal uniquely among people and sensors: "u12", "s34", or "" for anonymous. What a client may choose freely,
-// such as an MQTT client id, is only ever unique within a scope.
+// ReadOnly reports whether p came with an API token that changes nothing.
+func (p Principal) ReadOnly() bool { return p.limits != nil && !p.limits.write }
+
+// Confined returns the sensors p's API token is for, ascending; false: it came without one, or with one for all its account's.
+func (p Principal) Confined() (serials []string, confined bool) {
+	if p.limits == nil || p.limits.serials == nil {
+		return nil, false
+	}
+	return p.limits.serials, true
+}
+
+// Scope names the principal uniquely among people, their API tokens and sensors: "u12", "u12+TOKENID", "s34", or "" for anonymous. What a
+// client may choose freely, such as an MQTT client id, is only ever unique within a scope. There is no "/" in it.
 func (p Principal) Scope() string {
+	if p.TokenID != "" {
+		return p.party() + scopeOfToken + p.TokenID
+	}
+	return p.party()
+}
+
+const scopeOfToken = "+"
+
+// TokenOfScope returns the Principal.TokenID in a scope; empty: it is none of an API token's.
+func TokenOfScope(scope string) string {
+	_, id, _ := strings.Cut(scope, scopeOfToken)
+	return id
+}
+
+// party is the scope of the account or sensor itself, whatever it came with.
+func (p Principal) party() string {
 	switch p.Kind {
 	case Person:
 		return "u" + strconv.FormatInt(p.UserID, 10)

@@ -66,7 +66,7 @@ func (s *Service) edit(ctx context.Context, p Principal, change func(u *User) er
 			return err
 		}
 		u.UpdatedAt = telemetry.Now()
-		if err := s.accounts.UpdateUser(ctx, u); err != nil {
+		if err := s.updateUser(ctx, u); err != nil {
 			return fmt.Errorf("update account: %w", err)
 		}
 		return nil
@@ -77,7 +77,7 @@ func (s *Service) edit(ctx context.Context, p Principal, change func(u *User) er
 	return u, nil
 }
 
-// ChangePassword sets a new password and ends everything p's account has open but p's own session. telemetry.ErrInvalid names current_password or
+// ChangePassword sets a new password and ends everything p's account has open but p's own session and what API tokens opened. telemetry.ErrInvalid names current_password or
 // new_password; wrong guesses are throttled like failed logins. An error that begins with "password changed" means that the store failed after
 // that: other sessions may still be refreshed until LogoutAll.
 func (s *Service) ChangePassword(ctx context.Context, p Principal, current, next string) error {
@@ -140,6 +140,10 @@ func (s *Service) DeleteAccount(ctx context.Context, p Principal, password strin
 	err := s.exclusively(ctx, func() error { return s.accounts.DeleteUser(ctx, p.UserID) })
 	if err != nil {
 		return fmt.Errorf("delete account: %w", err)
+	}
+	for _, t := range s.bearers.of(p.UserID) {
+		s.bearers.remove(p.UserID, t.ID)
+		s.tokenOver(p.UserID, t.ID)
 	}
 	owned, shared := s.dir.removePerson(p.UserID)
 	for _, dev := range owned {

@@ -133,7 +133,7 @@ func (s *Service) endSession(ctx context.Context, userID int64, id string) error
 	return nil
 }
 
-// LogoutAll ends every session, socket and MQTT connection of the account.
+// LogoutAll ends every session, socket and MQTT connection of the account but those of its API tokens.
 func (s *Service) LogoutAll(ctx context.Context, userID int64) error {
 	return s.endSessions(context.WithoutCancel(ctx), userID, "")
 }

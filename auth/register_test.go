@@ -212,7 +212,7 @@ func TestNewService_RefusesImpossibleConfig(t *testing.T) {
 		"invite":               {Registration: "invite"},
 		"unknown registration": {Registration: "maybe"},
 	} {
-		if s, err := auth.NewService(cfg, f.Keys, f.Store, f.Store, f.Directory, f.Changes, quiet); err == nil || s != nil {
+		if s, err := auth.NewService(cfg, f.Keys, f.Store, f.Store, f.Store, f.Directory, f.Changes, quiet); err == nil || s != nil {
 			t.Errorf("%s: got %v, %v, want an error", what, s, err)
 		}
 	}

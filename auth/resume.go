@@ -19,7 +19,7 @@ func (s *Service) MintResume(claim Claim, ttl time.Duration) (string, error) {
 	c := ticketClaims{
 		registered: s.resume.claim(p.UserID, min(ttl, claim.Until.Sub(s.clock.now()))),
 		Type:       ticketOfUser, Serials: claim.Serials, All: claim.All, Until: stamp(claim.Until.UnixMilli()),
-		Session: p.SessionID, Username: p.Username, Role: p.Role, Mark: p.mark,
+		Session: p.SessionID, Token: p.TokenID, Username: p.Username, Role: p.Role, Mark: p.mark,
 	}
 	return s.resume.sign(&c)
 }

@@ -83,6 +83,7 @@ type Service struct {
 	cfg      Config
 	accounts Accounts
 	sessions Sessions
+	tokens   APITokens
 	dir      *Directory
 	changes  *Changes
 	log      *slog.Logger
@@ -94,6 +95,7 @@ type Service struct {
 	boot    string          // tickets of another process are void, because used died with it
 	used    *recent[string] // jti of redeemed tickets
 	revoked *revocations    // what ended
+	bearers *bearers        // API tokens
 	hasher  *hasher         // argon2
 	turn    chan struct{}   // held while an account is read, changed and written
 	counts  counters
@@ -104,15 +106,15 @@ type Service struct {
 	}
 }
 
-// NewService checks cfg and reads the sessions that ended lately, so that their access tokens stay dead over a restart.
-func NewService(cfg Config, keys *Keys, accounts Accounts, sessions Sessions, dir *Directory, changes *Changes, log *slog.Logger) (*Service, error) {
+// NewService checks cfg and reads the API tokens, and the sessions that ended lately, so that their access tokens stay dead over a restart.
+func NewService(cfg Config, keys *Keys, accounts Accounts, sessions Sessions, tokens APITokens, dir *Directory, changes *Changes, log *slog.Logger) (*Service, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	c := newClock()
 	s := &Service{
-		cfg: cfg, accounts: accounts, sessions: sessions, dir: dir, changes: changes, log: log.With("component", "auth"),
+		cfg: cfg, accounts: accounts, sessions: sessions, tokens: tokens, dir: dir, changes: changes, log: log.With("component", "auth"),
 		clock:   c,
 		access:  newSeal("at+jwt", "sensorcast/api", keys.access, c),
 		ticket:  newSeal("ticket+jwt", "sensorcast/ws", keys.ticket, c),
@@ -120,6 +122,7 @@ func NewService(cfg Config, keys *Keys, accounts Accounts, sessions Sessions, di
 		boot:    newID(),
 		used:    newRecent[string](cfg.TicketTTL, maxUsedTickets),
 		revoked: newRevocations(cfg.AccessTTL),
+		bearers: newBearers(),
 		hasher:  newHasher(),
 		turn:    make(chan struct{}, 1),
 	}
@@ -128,6 +131,9 @@ func NewService(cfg Config, keys *Keys, accounts Accounts, sessions Sessions, di
 	s.limits.registrations = newThrottle(cfg.RegistrationsPerHour, time.Hour)
 	s.limits.tickets = newThrottle(cfg.TicketsPerMinute, time.Minute)
 	if err := s.recallEnded(); err != nil {
+		return nil, err
+	}
+	if err := s.recallTokens(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -146,12 +152,15 @@ func (s *Service) recallEnded() error {
 	return nil
 }
 
-// Live reports whether what p proved still holds: its session, its password login, or its sensor and secret have not ended since. A door
+// Live reports whether what p proved still holds: its session, its password login, its API token, or its sensor and secret have not ended since. A door
 // asks once more after it registered a connection for Changes, which closes the gap in between. No I/O.
 func (s *Service) Live(p Principal) bool {
 	switch {
 	case p.Kind == Sensor:
 		return s.dir.stillProven(p)
+	case p.Kind == Person && p.TokenID != "":
+		_, good := s.Bearer(p.UserID, p.TokenID)
+		return good
 	case p.Kind == Person && p.SessionID != "":
 		return !s.revoked.sessions.has(p.SessionID) && !s.revoked.isGone(p.UserID)
 	case p.Kind == Person:
@@ -172,13 +181,22 @@ func (s *Service) exclusively(ctx context.Context, change func() error) error {
 	return change()
 }
 
+// updateUser writes an account in its turn, and has its API tokens follow.
+func (s *Service) updateUser(ctx context.Context, u User) error {
+	if err := s.accounts.UpdateUser(ctx, u); err != nil {
+		return err
+	}
+	s.bearers.know(u)
+	return nil
+}
+
 // sessionOver makes an ended session's access tokens worthless and tells the watchers.
 func (s *Service) sessionOver(userID int64, id string) {
 	s.revoked.sessions.add(id, s.clock.now())
 	s.changes.Notify(Change{Kind: SessionEnded, UserID: userID, SessionID: id})
 }
 
-// endSessions ends all that the account has open but the session except. What can be ended without the store ends even when the store fails.
+// endSessions ends all that the account has open but the session except, and what API tokens opened. What can be ended without the store ends even when the store fails.
 func (s *Service) endSessions(ctx context.Context, userID int64, except string) error {
 	// First, so that a login in flight, whose session the store may not list yet, notices.
 	s.revoked.endUser(userID)

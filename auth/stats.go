@@ -2,7 +2,7 @@ package auth
 
 import "sync/atomic"
 
-// Stats counts since start, but for the last three, which are of this moment.
+// Stats counts since start, but for the last four, which are of this moment.
 type Stats struct {
 	Logins                 int64 // passwords proven, by people, over HTTP and MQTT
 	LoginFailures          int64 // wrong or unknown
@@ -20,10 +20,12 @@ type Stats struct {
 	ResumesRedeemed        int64 // resume tokens
 	ResumesRefused         int64
 	ResumesReplayed        int64
+	APITokensRefused       int64 // unknown, revoked, expired, or somebody else's
 
 	LoginsWaiting int64 // for a slot to be checked in
 	UsedTickets   int64 // remembered, of at most 262,144
 	EndedSessions int64 // remembered
+	APITokens     int64 // expired ones included
 }
 
 type counters struct {
@@ -32,6 +34,7 @@ type counters struct {
 	refreshes, refreshesReused                                                        atomic.Int64
 	ticketsMinted, ticketsThrottled, ticketsRedeemed, ticketsRefused, ticketsReplayed atomic.Int64
 	resumesRedeemed, resumesRefused, resumesReplayed                                  atomic.Int64
+	apiTokensRefused                                                                  atomic.Int64
 }
 
 // Stats returns the counters; they are not of one instant.
@@ -54,8 +57,10 @@ func (s *Service) Stats() Stats {
 		ResumesRedeemed:        c.resumesRedeemed.Load(),
 		ResumesRefused:         c.resumesRefused.Load(),
 		ResumesReplayed:        c.resumesReplayed.Load(),
+		APITokensRefused:       c.apiTokensRefused.Load(),
 		LoginsWaiting:          s.hasher.waiting.Load(),
 		UsedTickets:            int64(s.used.len()),
 		EndedSessions:          int64(s.revoked.sessions.len()),
+		APITokens:              int64(s.bearers.len()),
 	}
 }

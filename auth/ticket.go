@@ -49,6 +49,7 @@ type ticketClaims struct {
 	Serials  []string `json:"serials"`
 	All      bool     `json:"all,omitempty"`
 	Session  string   `json:"sid,omitempty"`
+	Token    string   `json:"tid,omitempty"` // Principal.TokenID
 	Username string   `json:"name,omitempty"`
 	Role     Role     `json:"role,omitempty"`
 	Boot     string   `json:"boot,omitempty"`        // of a ticket
@@ -64,7 +65,7 @@ func (s *Service) MintTicket(p Principal, serials []string, all bool) (Ticket, e
 		return Ticket{}, unauthenticated("session has ended")
 	}
 	// Before the look at the serials, so that nobody asks for names faster than for tickets.
-	if wait := s.limits.tickets.take(p.Scope(), s.clock.now()); wait > 0 {
+	if wait := s.limits.tickets.take(p.party(), s.clock.now()); wait > 0 {
 		s.counts.ticketsThrottled.Add(1)
 		return Ticket{}, &RateError{RetryAfter: wait}
 	}
@@ -78,7 +79,7 @@ func (s *Service) MintTicket(p Principal, serials []string, all bool) (Ticket, e
 			return Ticket{}, err
 		}
 		c.registered, c.Type = s.ticket.claim(p.UserID, s.cfg.TicketTTL), ticketOfUser
-		c.All, c.Session, c.Username, c.Role = all, p.SessionID, p.Username, p.Role
+		c.All, c.Session, c.Token, c.Username, c.Role = all, p.SessionID, p.TokenID, p.Username, p.Role
 	}
 	token, err := s.ticket.sign(&c)
 	if err != nil {
@@ -151,6 +152,9 @@ func (s *Service) redeem(token string) (Claim, error) {
 
 func (s *Service) claimOfUser(c ticketClaims) (Claim, error) {
 	p := Principal{Kind: Person, UserID: c.subject(), Username: c.Username, Role: c.Role, SessionID: c.Session, mark: c.Mark}
+	if c.Token != "" {
+		p, _ = s.Bearer(c.subject(), c.Token) // or nobody
+	}
 	if !s.Live(p) {
 		return Claim{}, unauthenticated("session has ended")
 	}

@@ -132,6 +132,7 @@ func TestConnected_FollowsTheConnections(t *testing.T) {
 type accounts struct {
 	auth.Accounts
 	auth.Sessions
+	auth.APITokens
 	mu    sync.Mutex
 	users []auth.User
 }
@@ -161,6 +162,8 @@ func (a *accounts) EndedSince(context.Context, telemetry.Millis) (map[string]tel
 	return nil, nil
 }
 
+func (a *accounts) EveryAPIToken(context.Context) ([]auth.APIToken, error) { return nil, nil }
+
 // With auth itself behind it: a person logs in by name and by e-mail, a sensor by serial, and a rotated secret ends its connection.
 func TestConnect_WithTheRealAuth(t *testing.T) {
 	keys, err := auth.LoadKeys(t.TempDir())
@@ -168,7 +171,7 @@ func TestConnect_WithTheRealAuth(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir, changes, store, quiet := auth.NewDirectory(keys), &auth.Changes{}, &accounts{}, slog.New(slog.DiscardHandler)
-	service, err := auth.NewService(auth.Config{}, keys, store, store, dir, changes, quiet)
+	service, err := auth.NewService(auth.Config{}, keys, store, store, store, dir, changes, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func Restart(t testing.TB, cfg auth.Config, keys *auth.Keys, store *Memory) *Fix
 	t.Helper()
 	f := &Fixture{Directory: auth.NewDirectory(keys), Changes: new(auth.Changes), Keys: keys, Store: store}
 	var err error
-	f.Service, err = auth.NewService(cfg, keys, store, store, f.Directory, f.Changes, slog.New(slog.DiscardHandler))
+	f.Service, err = auth.NewService(cfg, keys, store, store, store, f.Directory, f.Changes, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("new service: %v", err)
 	}

@@ -6,7 +6,7 @@ import (
 	"sensorcast/telemetry"
 )
 
-// TestStore runs the contract of auth.Accounts and auth.Sessions against stores that open returns, each of them empty.
+// TestStore runs the contract of auth.Accounts, auth.Sessions and auth.APITokens against stores that open returns, each of them empty.
 func TestStore(t *testing.T, open func(t *testing.T) Store) {
 	for _, c := range []struct {
 		claim string
@@ -29,6 +29,9 @@ func TestStore(t *testing.T, open func(t *testing.T) Store) {
 		{"EndedSessionStaysEnded", endedSessionStaysEnded},
 		{"EndSessionsSparesOneAndOthers", endSessionsSpares},
 		{"TokenIsSpentOnce", tokenIsSpentOnce},
+		{"APITokensAreKeptAsTheyAre", apiTokensAreKeptAsTheyAre},
+		{"UsesOfAPITokensAreNoted", usesOfAPITokensAreNoted},
+		{"DeletedAPITokenIsGone", deletedAPITokenIsGone},
 	} {
 		t.Run(c.claim, func(t *testing.T) { c.check(t, open(t)) })
 	}

@@ -1,8 +1,10 @@
 package authtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -14,6 +16,7 @@ import (
 type Store interface {
 	auth.Accounts
 	auth.Sessions
+	auth.APITokens
 }
 
 // Memory is a Store that forgets with the process. Safe for concurrent use.
@@ -24,6 +27,7 @@ type Memory struct {
 	sessions map[string]*session
 	spent    map[string]bool
 	tokens   map[string]*token // by hash
+	keys     []auth.APIToken
 	fail     error
 }
 
@@ -137,6 +141,7 @@ func (m *Memory) DeleteUser(_ context.Context, id int64) error {
 			delete(m.tokens, hash)
 		}
 	}
+	m.keys = slices.DeleteFunc(m.keys, func(t auth.APIToken) bool { return t.UserID == id })
 	return nil
 }
 
@@ -234,4 +239,50 @@ func (m *Memory) EndedSince(_ context.Context, since telemetry.Millis) (map[stri
 		}
 	}
 	return ended, m.fail
+}
+
+// CreateAPIToken implements auth.APITokens.
+func (m *Memory) CreateAPIToken(_ context.Context, t auth.APIToken) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.users[t.UserID]; !ok || m.fail != nil {
+		return m.missing("account")
+	}
+	m.keys = append(m.keys, t)
+	slices.SortStableFunc(m.keys, func(a, b auth.APIToken) int { return cmp.Compare(a.UserID, b.UserID) })
+	return nil
+}
+
+// EveryAPIToken implements auth.APITokens.
+func (m *Memory) EveryAPIToken(context.Context) ([]auth.APIToken, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.keys), m.fail
+}
+
+// UseAPITokens implements auth.APITokens.
+func (m *Memory) UseAPITokens(_ context.Context, at map[string]telemetry.Millis) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
+	for i := range m.keys {
+		if used, ok := at[m.keys[i].ID]; ok {
+			m.keys[i].LastUsedAt = used
+		}
+	}
+	return nil
+}
+
+// DeleteAPIToken implements auth.APITokens.
+func (m *Memory) DeleteAPIToken(_ context.Context, id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := slices.IndexFunc(m.keys, func(t auth.APIToken) bool { return t.ID == id })
+	if i < 0 || m.fail != nil {
+		return m.missing("API token")
+	}
+	m.keys = slices.Delete(m.keys, i, i+1)
+	return nil
 }

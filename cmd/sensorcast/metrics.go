@@ -204,6 +204,8 @@ func (c *collector) auth(e emitter) {
 	e.count("resumes_redeemed_total", "Resume tokens redeemed.", s.ResumesRedeemed)
 	e.count("resumes_refused_total", "Resume tokens refused at redemption.", s.ResumesRefused)
 	e.count("resumes_replayed_total", "Of these used before.", s.ResumesReplayed)
+	e.gauge("api_tokens", "API tokens of all accounts.", float64(s.APITokens))
+	e.count("api_tokens_refused_total", "Requests and logins with an API token that is none, or none any more.", s.APITokensRefused)
 }
 
 func (c *collector) api(e emitter) {

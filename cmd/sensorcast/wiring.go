@@ -73,8 +73,12 @@ func (s *server) openAuth() error {
 		s.setupToken = rand.Text()
 		cfg.SetupToken = s.setupToken
 	}
-	s.auth, err = auth.NewService(cfg, keys, s.store, s.store, s.directory, s.changes, s.log)
-	return err
+	s.auth, err = auth.NewService(cfg, keys, s.store, s.store, s.store, s.directory, s.changes, s.log)
+	if err != nil {
+		return err
+	}
+	s.background("API tokens", s.auth.TendTokens)
+	return nil
 }
 
 // openWatch fills the watch over silence. It is the first to hear of sensors that come and go, since the doors ask it.
