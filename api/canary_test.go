@@ -140,9 +140,15 @@ func TestCanary_GoodCredentialsAreNotLoggedEither(t *testing.T) {
 	next := h.call("POST", "/api/v1/auth/refresh", "", nil, cookieLine(cookie)).want(http.StatusOK)
 	h.call("POST", "/api/v1/users/me/password", p.access, fields{"current_password": goodPassword, "new_password": canary + "-new"})
 	rotated := h.call("POST", "/api/v1/sensors/SN1/secret", p.access, nil).want(http.StatusOK).fields()["secret_key"].(string)
+	made := h.call("POST", "/api/v1/users/me/tokens", p.access, fields{"name": "a script", "scopes": []string{"write"}}).want(http.StatusCreated).fields()
+	token := made["token"].(string)
+	h.call("GET", "/api/v1/sensors", token, nil).want(http.StatusOK)
+	h.call("GET", "/api/v1/users/me", token, nil).want(http.StatusForbidden)
+	h.call("DELETE", "/api/v1/users/me/tokens/"+made["api_token"].(fields)["id"].(string), p.access, nil).want(http.StatusNoContent)
+	h.call("GET", "/api/v1/sensors", token, nil).want(http.StatusUnauthorized)
 	logs := h.logs.String()
 	for what, s := range map[string]string{
-		"own secret, payload or new password": canary, "password": goodPassword, "ticket": ticket, "device ticket": device, "cookie": cookie.Value,
+		"API token": token, "own secret, payload or new password": canary, "password": goodPassword, "ticket": ticket, "device ticket": device, "cookie": cookie.Value,
 		"next cookie": next.cookie().Value, "rotated secret": rotated, "access token": next.fields()["access_token"].(string),
 	} {
 		if strings.Contains(logs, s) {

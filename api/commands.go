@@ -26,14 +26,14 @@ func (a *API) commandRoutes() {
 		Summary: "Send a command to a sensor",
 		Description: "It is kept until the sensor takes it or it expires: commands are delivered in order, at least once, " +
 			"also to a sensor that was away for days.",
-		Security: person(), DefaultStatus: http.StatusAccepted,
+		Security: writer(), DefaultStatus: http.StatusAccepted,
 		Errors: []int{http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}, a.createCommand)
 	handle(a, huma.Operation{
 		OperationID: "list-commands", Method: http.MethodGet, Path: sensorPath + "/commands", Tags: []string{tagCommands},
 		Summary:     "List a sensor's commands",
 		Description: "Newest first. Those that wait no longer are kept for 30 days.",
-		Security:    person(),
+		Security:    reader(),
 	}, a.listCommands)
 }
 

@@ -31,6 +31,9 @@ type createOutput struct{ Body sensorCreated }
 
 func (a *API) createSensor(ctx context.Context, in *struct{ Body sensorDraft }) (*createOutput, error) {
 	p, draft := principal(ctx), in.Body
+	if !auth.MayRegister(p) {
+		return nil, errTokenConfined
+	}
 	s := telemetry.Sensor{
 		Serial:       draft.Serial,
 		OwnerID:      p.UserID,

@@ -11,6 +11,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"sensorcast/auth"
 )
 
 // base is the path all versioned operations live under.
@@ -40,6 +42,7 @@ func (a *API) describe() {
 			Servers: []*huma.Server{{URL: "/"}},
 			Tags: []*huma.Tag{
 				{Name: tagAccounts, Description: "Logging in and out, and one's own account"},
+				{Name: tagTokens, Description: "Keys to one's own account for programs"},
 				{Name: tagSensors, Description: "The registry of one's own sensors"},
 				{Name: tagCommands, Description: "What sensors are asked to do"},
 				{Name: tagReadings, Description: "What sensors measured"},
@@ -59,6 +62,7 @@ func (a *API) describe() {
 
 const (
 	tagAccounts = "accounts"
+	tagTokens   = "tokens"
 	tagSensors  = "sensors"
 	tagCommands = "commands"
 	tagReadings = "readings"
@@ -77,6 +81,9 @@ func handle[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O
 	op.RejectUnknownQueryParameters = strings.HasPrefix(op.Path, base) // a misspelt filter must not answer with everything
 	if len(op.Security) > 0 {
 		op.Errors = append(op.Errors, http.StatusUnauthorized)
+	}
+	if allows(op.Security, schemeBearer) && scopeOf(op.Security) != auth.ScopeRead {
+		op.Errors = append(op.Errors, http.StatusForbidden) // to API tokens that are not enough
 	}
 	if strings.Contains(op.Path, "{serial_no}") && !allows(op.Security, schemeSensor) {
 		op.Errors = append(op.Errors, http.StatusNotFound)

@@ -14,17 +14,20 @@ import (
 
 // Kinds of error only this package knows.
 var (
-	errForeignOrigin = fmt.Errorf("request from another site: %w", telemetry.ErrForbidden)
-	errRegistration  = fmt.Errorf("registration is not open: %w", telemetry.ErrForbidden)
-	errNotUTF8       = errors.New("must be UTF-8")
-	errMalformed     = errors.New("body is not well-formed")
-	errMediaType     = errors.New("body is not JSON")
-	errTooLarge      = errors.New("body too large")
-	errSlowBody      = errors.New("body came too slowly")
-	errBrokenBody    = errors.New("body broke off")
-	errNoRoute       = errors.New("no such path")
-	errNoMethod      = errors.New("no such method of this path")
-	errNotAcceptable = errors.New("no acceptable media type")
+	errForeignOrigin   = fmt.Errorf("request from another site: %w", telemetry.ErrForbidden)
+	errRegistration    = fmt.Errorf("registration is not open: %w", telemetry.ErrForbidden)
+	errTokenNotAllowed = fmt.Errorf("not with an API token: %w", telemetry.ErrForbidden)
+	errTokenReads      = fmt.Errorf("API token lacks a scope: %w", telemetry.ErrForbidden)
+	errTokenConfined   = fmt.Errorf("API token is for certain sensors: %w", telemetry.ErrForbidden)
+	errNotUTF8         = errors.New("must be UTF-8")
+	errMalformed       = errors.New("body is not well-formed")
+	errMediaType       = errors.New("body is not JSON")
+	errTooLarge        = errors.New("body too large")
+	errSlowBody        = errors.New("body came too slowly")
+	errBrokenBody      = errors.New("body broke off")
+	errNoRoute         = errors.New("no such path")
+	errNoMethod        = errors.New("no such method of this path")
+	errNotAcceptable   = errors.New("no acceptable media type")
 )
 
 // kinds is the one table from errors to answers; the first match counts, so finer kinds stand above those they wrap.
@@ -38,6 +41,9 @@ var kinds = []struct {
 	{auth.ErrSetupToken, http.StatusForbidden, "setup-token-required", "Set-up token required",
 		"The first account becomes admin. Send the set-up token printed at the server's start as setup_token, or register from the server's own machine."},
 	{errRegistration, http.StatusForbidden, "registration-closed", "Registration closed", "This server takes no registrations. Ask whoever runs it for an account."},
+	{errTokenNotAllowed, http.StatusForbidden, "token-not-allowed", "API token not allowed", "This takes an access token, from logging in: API tokens are for sensors, not for the account."},
+	{errTokenReads, http.StatusForbidden, "token-scope", "API token lacks a scope", "This takes an API token with the scope write; this one has read only."},
+	{errTokenConfined, http.StatusForbidden, "token-confined", "API token is for certain sensors", "This API token is for certain sensors and cannot register others."},
 	{command.ErrFull, http.StatusTooManyRequests, "too-many-commands", "Too many commands",
 		fmt.Sprintf("%d commands wait for this sensor already. It has to take some of them, or they have to expire, before it can be sent more.", command.MaxWaiting)},
 	{errForeignOrigin, http.StatusForbidden, "foreign-origin", "Foreign origin", "The request came from another site's page."},

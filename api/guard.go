@@ -47,7 +47,9 @@ func (a *API) authenticate(r *http.Request, need requirement) (auth.Principal, e
 		return p, nil
 	case token == "":
 	case allows(need, schemeBearer):
-		p, err = a.deps.Auth.Authenticate(token)
+		if p, err = a.deps.Auth.Authenticate(token); err == nil {
+			err = covers(p, need)
+		}
 	case allows(need, schemeSensor):
 		p, err = a.deps.Directory.Authenticate(r.PathValue("serial_no"), token)
 	}
@@ -58,6 +60,23 @@ func (a *API) authenticate(r *http.Request, need requirement) (auth.Principal, e
 		return auth.Principal{}, nil
 	}
 	return auth.Principal{}, err
+}
+
+// covers reports why an API token is not enough for the operation, before anything is known of the sensor: so it says nothing about that.
+func covers(p auth.Principal, need requirement) error {
+	if p.TokenID == "" {
+		return nil
+	}
+	switch scopeOf(need) {
+	case auth.ScopeRead:
+		return nil
+	case auth.ScopeWrite:
+		if p.ReadOnly() {
+			return errTokenReads
+		}
+		return nil
+	}
+	return errTokenNotAllowed
 }
 
 // carries reports whether the query holds a ticket or token that the operation takes. What it is worth the operation finds out.

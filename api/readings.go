@@ -16,7 +16,7 @@ func (a *API) readingRoutes() {
 		OperationID: "list-readings", Method: http.MethodGet, Path: sensorPath + "/readings", Tags: []string{tagReadings},
 		Summary:     "List what a sensor measured",
 		Description: "By time, newest first; with after_seq in the order of the server's log, oldest first.",
-		Security:    person(),
+		Security:    reader(),
 	}, a.listReadings)
 }
 

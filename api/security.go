@@ -1,25 +1,33 @@
 package api
 
-import "github.com/danielgtaylor/huma/v2"
+import (
+	"github.com/danielgtaylor/huma/v2"
+
+	"sensorcast/auth"
+)
 
 // Names of the security schemes in the OpenAPI document.
 const (
 	schemeBearer = "bearer" // a person's access token
+	schemeToken  = "token"  // a person's API token, with the scope it needs
 	schemeSensor = "sensor" // a sensor's secret_key
 	schemeTicket = "ticket" // a ticket in the query: for the operation itself to judge
 	schemeResume = "resume" // and a token to come back with
 )
 
 // requirement is an operation's Security: alternatives, one of which must be met. An empty list (not nil) says public; an alternative
-// without schemes says that nobody needs to be known.
+// without schemes says that nobody needs to be known. API tokens open only what names their scheme: what concerns the account itself, person()
+// says, they do not.
 type requirement = []map[string][]string
 
 func public() requirement    { return requirement{} }
 func person() requirement    { return requirement{{schemeBearer: {}}} }
+func reader() requirement    { return requirement{{schemeBearer: {}}, {schemeToken: {auth.ScopeRead}}} }
+func writer() requirement    { return requirement{{schemeBearer: {}}, {schemeToken: {auth.ScopeWrite}}} }
 func anybody() requirement   { return requirement{{schemeBearer: {}}, {}} } // public, but a good token says who
 func itsSensor() requirement { return requirement{{schemeSensor: {}}} }
 func viewer() requirement {
-	return requirement{{schemeBearer: {}}, {schemeTicket: {}}, {schemeResume: {}}}
+	return append(reader(), requirement{{schemeTicket: {}}, {schemeResume: {}}}...)
 }
 
 // allows reports whether one of the alternatives is the scheme.
@@ -30,6 +38,16 @@ func allows(r requirement, scheme string) bool {
 		}
 	}
 	return false
+}
+
+// scopeOf returns the scope an API token needs for the operation; empty: no API token will do.
+func scopeOf(r requirement) string {
+	for _, alternative := range r {
+		if scopes := alternative[schemeToken]; len(scopes) > 0 {
+			return scopes[0]
+		}
+	}
+	return ""
 }
 
 // isPublic reports whether a request may come without any credential.
@@ -48,6 +66,7 @@ func isPublic(r requirement) bool {
 func securitySchemes() map[string]*huma.SecurityScheme {
 	return map[string]*huma.SecurityScheme{
 		schemeBearer: {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A person's access token, from /auth/login"},
+		schemeToken:  {Type: "http", Scheme: "bearer", Description: "A person's API token, from /users/me/tokens, with the scope listed; write includes read"},
 		schemeSensor: {Type: "http", Scheme: "bearer", Description: "The sensor's own secret_key"},
 		schemeTicket: {Type: "apiKey", In: "query", Name: schemeTicket, Description: "A ticket, from /tickets: single use"},
 		schemeResume: {Type: "apiKey", In: "query", Name: schemeResume, Description: "A token of a resume event: single use"},

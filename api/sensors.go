@@ -19,34 +19,34 @@ func (a *API) sensorRoutes() {
 		OperationID: "create-sensor", Method: http.MethodPost, Path: base + "/sensors", Tags: []string{tagSensors},
 		Summary:     "Register a sensor",
 		Description: "The answer holds the sensor's secret_key. It is shown this once.",
-		Security:    person(), DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
+		Security:    writer(), DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
 	}, a.createSensor)
 	handle(a, huma.Operation{
 		OperationID: "list-sensors", Method: http.MethodGet, Path: base + "/sensors", Tags: []string{tagSensors},
 		Summary:  "List one's own sensors",
-		Security: person(),
+		Security: reader(),
 	}, a.listSensors)
 	handle(a, huma.Operation{
 		OperationID: "get-sensor", Method: http.MethodGet, Path: sensorPath, Tags: []string{tagSensors},
 		Summary:  "Show a sensor",
-		Security: person(),
+		Security: reader(),
 	}, a.showSensor)
 	handle(a, huma.Operation{
 		OperationID: "get-connection", Method: http.MethodGet, Path: sensorPath + "/connection", Tags: []string{tagSensors},
 		Summary:     "Show how a sensor stands with the MQTT broker",
 		Description: "Who is connected in its name, and why somebody was last refused or disconnected: the answer to \"why can it not connect?\"",
-		Security:    person(),
+		Security:    reader(),
 	}, a.showConnection)
 	handle(a, huma.Operation{
 		OperationID: "update-sensor", Method: http.MethodPatch, Path: sensorPath, Tags: []string{tagSensors},
 		Summary:     "Change a sensor's description",
 		Description: "Absent fields stay as they are, null resets a field.",
-		Security:    person(),
+		Security:    writer(),
 	}, a.updateSensor)
 	handle(a, huma.Operation{
 		OperationID: "delete-sensor", Method: http.MethodDelete, Path: sensorPath, Tags: []string{tagSensors},
 		Summary:  "Delete a sensor and its history",
-		Security: person(),
+		Security: writer(),
 	}, a.deleteSensor)
 }
 
@@ -67,8 +67,11 @@ type sensorPage struct {
 type sensorsOutput struct{ Body sensorPage }
 
 func (a *API) listSensors(ctx context.Context, in *sensorsInput) (*sensorsOutput, error) {
+	p := principal(ctx)
+	serials, _ := p.Confined()
 	found, next, err := a.deps.Registry.ListSensors(ctx, telemetry.SensorQuery{
-		OwnerID: principal(ctx).UserID,
+		OwnerID: p.UserID,
+		Serials: serials,
 		Text:    in.Text,
 		Tag:     in.Tag,
 		State:   telemetry.State(in.State),

@@ -15,7 +15,7 @@ func (a *API) ticketRoutes() {
 		OperationID: "create-ticket", Method: http.MethodPost, Path: base + "/tickets", Tags: []string{tagTickets},
 		Summary:     "Get a ticket to watch sensors",
 		Description: "Name them by exactly one of serial_no, serial_nos and all. The ticket opens one WebSocket or event stream, within seconds.",
-		Security:    person(), DefaultStatus: http.StatusCreated, Errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
+		Security:    reader(), DefaultStatus: http.StatusCreated, Errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
 	}, a.createTicket)
 	handle(a, huma.Operation{
 		OperationID: "create-device-ticket", Method: http.MethodPost, Path: base + "/device/tickets", Tags: []string{tagTickets},

@@ -114,6 +114,13 @@ type candidate struct {
 func (d *DB) page(ctx context.Context, q telemetry.SensorQuery, o ordering, after cursor) (page []candidate, err error) {
 	where := conditions{}
 	where.add("s.owner_id = ?", q.OwnerID)
+	if q.Serials != nil {
+		list, err := json.Marshal(q.Serials)
+		if err != nil {
+			return nil, fmt.Errorf("encode serials: %w", err)
+		}
+		where.add("s.serial IN (SELECT value FROM json_each(?))", string(list))
+	}
 	if q.Text != "" {
 		where.add("instr(s.search, ?) > 0", strings.ToLower(q.Text)) // not LIKE: nothing in the text has a meaning
 	}

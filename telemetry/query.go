@@ -2,13 +2,14 @@ package telemetry
 
 // SensorQuery selects a page of one owner's sensors.
 type SensorQuery struct {
-	OwnerID int64  // mandatory: nobody lists what is not theirs
-	Text    string // part of serial, name, description, type, manufacturer or a tag; case-insensitive; empty: all
-	Tag     string // exactly this tag; empty: all
-	State   State  // empty: all
-	Sort    string // serial_no (default), name, last_seen_at, created_at; a leading "-" reverses
-	After   string // opaque: what the previous page returned as next; empty: from the start
-	Limit   int    // at most this many, > 0
+	OwnerID int64    // mandatory: nobody lists what is not theirs
+	Serials []string // only these; nil: all
+	Text    string   // part of serial, name, description, type, manufacturer or a tag; case-insensitive; empty: all
+	Tag     string   // exactly this tag; empty: all
+	State   State    // empty: all
+	Sort    string   // serial_no (default), name, last_seen_at, created_at; a leading "-" reverses
+	After   string   // opaque: what the previous page returned as next; empty: from the start
+	Limit   int      // at most this many, > 0
 }
 
 // ReadingQuery selects a page of one sensor's readings.
