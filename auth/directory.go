@@ -183,7 +183,7 @@ func (d *Directory) Serials() map[int64]string {
 func (d *Directory) SerialsOf(p Principal) []string {
 	switch p.Kind {
 	case Person:
-		serials := slices.DeleteFunc(d.serialsOfPerson(p.UserID), func(serial string) bool { return !p.limits.permit(View, serial) })
+		serials := slices.DeleteFunc(d.serialsOfPerson(p.UserID), func(serial string) bool { return !p.Covers(serial) })
 		slices.Sort(serials)
 		return slices.Compact(serials) // a share with the owner adds nothing
 	case Sensor:

@@ -89,6 +89,10 @@ func (p Principal) Confined() (serials []string, confined bool) {
 	return p.limits.serials, true
 }
 
+// Covers reports whether p's API token is for the sensor of that serial; without a token everything is covered. What p is to the sensor
+// is another question.
+func (p Principal) Covers(serial string) bool { return p.limits.permit(View, serial) }
+
 // Scope names the principal uniquely among people, their API tokens and sensors: "u12", "u12+TOKENID", "s34", or "" for anonymous. What a
 // client may choose freely, such as an MQTT client id, is only ever unique within a scope. There is no "/" in it.
 func (p Principal) Scope() string {

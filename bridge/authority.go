@@ -19,8 +19,10 @@ func (h *Hub) AuthorityChanged(c auth.Change) {
 		h.endAll(h.people, c.UserID, "logged out", func(s *session) bool { return s.principal.SessionID == c.SessionID })
 	case auth.UserEnded:
 		h.endAll(h.people, c.UserID, "the account's sessions were ended", func(s *session) bool {
-			return c.SessionID == "" || s.principal.SessionID != c.SessionID
+			return s.principal.TokenID == "" && (c.SessionID == "" || s.principal.SessionID != c.SessionID)
 		})
+	case auth.TokenEnded:
+		h.endAll(h.people, c.UserID, "the API token was revoked or has expired", func(s *session) bool { return s.principal.TokenID == c.TokenID })
 	}
 }
 
@@ -44,7 +46,7 @@ func (h *Hub) sensorAdded(c auth.Change) {
 	defer h.mu.Unlock()
 	var wake []*wire.Sender
 	for _, s := range h.people[c.UserID] {
-		if !s.all {
+		if !s.all || !h.dir.Can(s.principal, auth.View, c.Serial) { // an API token may be for other sensors
 			continue
 		}
 		rm := h.roomLocked(c.SensorID, c.Serial)

@@ -109,6 +109,8 @@ type Intake interface {
 type identities interface {
 	passwords
 	Live(p auth.Principal) bool
+	// Bearer is who comes with an API token, as it is now; false when it opens nothing any more.
+	Bearer(userID int64, tokenID string) (auth.Principal, bool)
 }
 
 // Broker is the front door. Its methods are safe for concurrent use.

@@ -176,6 +176,9 @@ func (p *people) Password(_ context.Context, login, password string, _ netip.Add
 
 func (p *people) Live(who auth.Principal) bool { return p.dead == nil || !p.dead(who) }
 
+// Bearer finds no API token: who has one is not Live either.
+func (p *people) Bearer(int64, string) (auth.Principal, bool) { return auth.Principal{}, false }
+
 // house is a running broker with sensors A, B (owner 1) and C (owner 2), each with the secret "secret-of-X", and people ann (1,
 // admin) and bob (2).
 type house struct {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strings"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -28,14 +29,10 @@ func (b *Broker) Restore(kept state.Snapshot, serials map[int64]string) {
 }
 
 func (b *Broker) restoreSession(st *state.Stored, serials map[int64]string, now time.Time) {
-	p := auth.Principal{Kind: auth.Person, UserID: st.Session.UserID}
-	if st.Session.SensorID != 0 {
-		serial, ok := serials[st.Session.SensorID]
-		if !ok {
-			b.note([]state.Change{state.Drop{ID: st.Session.ID}})
-			return
-		}
-		p = auth.Principal{Kind: auth.Sensor, SensorID: st.Session.SensorID, Serial: serial}
+	p, ok := b.owner(&st.Session, serials)
+	if !ok {
+		b.note([]state.Change{state.Drop{ID: st.Session.ID}})
+		return
 	}
 	s := &session{
 		id: st.Session.ID, scope: p.Scope(), serial: p.Serial, principal: p,
@@ -65,6 +62,19 @@ func (b *Broker) restoreSession(st *state.Stored, serials map[int64]string, now 
 	if st.Session.EndsAt == 0 {
 		b.note([]state.Change{s.endsAt(s.expires)})
 	}
+}
+
+// owner is whose session it was; false: nobody's any more.
+func (b *Broker) owner(s *state.Session, serials map[int64]string) (auth.Principal, bool) {
+	if s.SensorID != 0 {
+		serial, ok := serials[s.SensorID]
+		return auth.Principal{Kind: auth.Sensor, SensorID: s.SensorID, Serial: serial}, ok
+	}
+	scope, _, _ := strings.Cut(s.ID, "/")
+	if token := auth.TokenOfScope(scope); token != "" {
+		return b.service.Bearer(s.UserID, token)
+	}
+	return auth.Principal{Kind: auth.Person, UserID: s.UserID}, true
 }
 
 // restore fills a session nobody else knows yet.

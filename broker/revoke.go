@@ -7,7 +7,8 @@ import (
 )
 
 // AuthorityChanged implements auth.Watcher: connections and sessions of a principal that lost its authority end, with what is queued
-// and retained for it. Logins of people over MQTT belong to no session of auth's, so any end of an account's sessions ends them all.
+// and retained for it. Logins of people over MQTT belong to no session of auth's, so any end of an account's sessions ends them all, but
+// for those with an API token, which are of a scope of their own.
 func (b *Broker) AuthorityChanged(ch auth.Change) {
 	b.statusChanged(ch)
 	var p auth.Principal
@@ -16,6 +17,8 @@ func (b *Broker) AuthorityChanged(ch auth.Change) {
 		p = auth.Principal{Kind: auth.Sensor, SensorID: ch.SensorID, Serial: ch.Serial}
 	case auth.UserEnded:
 		p = auth.Principal{Kind: auth.Person, UserID: ch.UserID}
+	case auth.TokenEnded:
+		p = auth.Principal{Kind: auth.Person, UserID: ch.UserID, TokenID: ch.TokenID}
 	default:
 		return
 	}

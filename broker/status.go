@@ -130,7 +130,7 @@ func (b *Broker) clearStatus(n bulletin) {
 		if s == nil {
 			continue
 		}
-		if p := s.who(); p.Kind == auth.Person && p.UserID == n.owner {
+		if p := s.who(); p.Kind == auth.Person && p.UserID == n.owner && p.Covers(n.serial) {
 			out := *m
 			out.Retain = sub.RetainAsPublished
 			out.Properties = withIdentifiers(identifiers(sub), nil)
