@@ -9,11 +9,13 @@ import (
 	"time"
 )
 
-// account is somebody with two logins and two sensors, and everything open that one can have open.
+// account is somebody with two logins, an API token and two sensors, and everything open that one can have open.
 type account struct {
 	name          string
 	first, second *person // the logins
 	refresh       string  // of the first
+	script        *person // who comes with the token
+	token         string  // its id
 	a, b          string  // the sensors
 	witnesses     []*witness
 }
@@ -27,6 +29,8 @@ const (
 	mqttOfA    = "sensor A over MQTT"
 	mqttOfB    = "sensor B over MQTT 3.1.1"
 	mqttPerson = "person over MQTT"
+	scriptOfA  = "viewer of A, API token"
+	mqttScript = "API token over MQTT"
 )
 
 // fate is what a change of authority does to a witness.
@@ -61,13 +65,16 @@ var changes = []struct {
 	}, map[string]fate{firstOfA: loggedOut, mqttPerson: revoked}},
 	{"secret", func(c *account) (string, string, *person, any) {
 		return "POST", "/sensors/" + c.a + "/secret", c.first, map[string]any{"grace_seconds": 0}
-	}, map[string]fate{socketOfA: loggedOut, mqttOfA: revoked, firstOfA: sensorIsGone, secondOfA: sensorIsGone, secondOfAB: sensorIsGone, mqttPerson: sensorIsGone}},
+	}, map[string]fate{socketOfA: loggedOut, mqttOfA: revoked, firstOfA: sensorIsGone, secondOfA: sensorIsGone, secondOfAB: sensorIsGone, mqttPerson: sensorIsGone, scriptOfA: sensorIsGone, mqttScript: sensorIsGone}},
+	{"token", func(c *account) (string, string, *person, any) {
+		return "DELETE", "/users/me/tokens/" + c.token, c.first, nil
+	}, map[string]fate{scriptOfA: loggedOut, mqttScript: revoked}},
 	{"sensor", func(c *account) (string, string, *person, any) {
 		return "DELETE", "/sensors/" + c.a, c.first, nil
-	}, map[string]fate{firstOfA: deleted, secondOfA: deleted, secondOfAB: {without: true, told: true}, socketOfA: deleted, mqttOfA: revoked, mqttPerson: sensorIsGone}},
+	}, map[string]fate{firstOfA: deleted, secondOfA: deleted, secondOfAB: {without: true, told: true}, socketOfA: deleted, mqttOfA: revoked, mqttPerson: sensorIsGone, scriptOfA: deleted, mqttScript: sensorIsGone}},
 	{"account", func(c *account) (string, string, *person, any) {
 		return "DELETE", "/users/me", c.first, map[string]any{"password": c.first.password}
-	}, map[string]fate{firstOfA: lost, secondOfA: lost, secondOfAB: lost, socketOfA: lost, mqttOfA: revoked, mqttOfB: {codes: []int{none}}, mqttPerson: revoked}},
+	}, map[string]fate{firstOfA: lost, secondOfA: lost, secondOfAB: lost, socketOfA: lost, mqttOfA: revoked, mqttOfB: {codes: []int{none}}, mqttPerson: revoked, scriptOfA: lost, mqttScript: revoked}},
 }
 
 // account registers somebody and opens everything, each kind of viewer several times.
@@ -78,6 +85,7 @@ func (s *instance) account(t testing.TB, name string, viewers int) *account {
 	c.second = &second
 	c.first.token, c.refresh = c.first.login()
 	c.second.token, _ = c.second.login()
+	c.script, c.token = c.first.script(map[string]any{"scopes": []string{"read"}})
 	secret, other := c.first.sensor(c.a), c.first.sensor(c.b)
 	open := func(p *person, who string, serials ...string) {
 		for range viewers {
@@ -87,10 +95,24 @@ func (s *instance) account(t testing.TB, name string, viewers int) *account {
 	open(c.first, firstOfA, c.a)
 	open(c.second, secondOfA, c.a)
 	open(c.second, secondOfAB, c.a, c.b)
+	open(c.script, scriptOfA, c.a)
 	c.witnesses = append(c.witnesses,
 		c.first.socket(t, socketOfA, "/api/v1/device/tickets", map[string]any{"serial_no": c.a, "secret_key": secret}),
-		s.publisher(t, mqttOfA, c.a, secret, 5), s.publisher(t, mqttOfB, c.b, other, 4), s.subscriber(t, mqttPerson, c.first))
+		s.publisher(t, mqttOfA, c.a, secret, 5), s.publisher(t, mqttOfB, c.b, other, 4), s.subscriber(t, mqttPerson, c.first),
+		s.subscriber(t, mqttScript, c.script))
 	return c
+}
+
+// script makes an API token and returns who comes with it, over HTTP and MQTT, and its id.
+func (p *person) script(draft map[string]any) (script *person, id string) {
+	p.s.t.Helper()
+	draft["name"] = "a script"
+	var made struct {
+		Token    string
+		APIToken struct{ ID string } `json:"api_token"`
+	}
+	p.call("POST", "/api/v1/users/me/tokens", draft, 201, &made)
+	return &person{s: p.s, name: p.name, password: made.Token, token: made.Token}, made.APIToken.ID
 }
 
 func (p *person) login() (access, refresh string) {
@@ -229,9 +251,9 @@ func (c *account) alive(t *testing.T, since time.Time, fates map[string]fate) {
 // hears is what a witness hears of.
 func (c *account) hears(who string) []string {
 	switch who {
-	case firstOfA, secondOfA:
+	case firstOfA, secondOfA, scriptOfA:
 		return []string{c.a}
-	case secondOfAB, mqttPerson:
+	case secondOfAB, mqttPerson, mqttScript:
 		return []string{c.a, c.b}
 	}
 	return []string{"itself"}

@@ -84,7 +84,7 @@ func (c *client) login(ctx context.Context) error {
 	}
 	stdin := int(os.Stdin.Fd())
 	if !term.IsTerminal(stdin) {
-		return fmt.Errorf("set SENSORCAST_TOKEN to an access token, or run in a terminal to sign in")
+		return fmt.Errorf("set SENSORCAST_TOKEN to an API token or an access token, or run in a terminal to sign in")
 	}
 	var name string
 	fmt.Fprintf(os.Stderr, "User name or e-mail at %s: ", c.base.Host)
