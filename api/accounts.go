@@ -111,6 +111,7 @@ func (a *API) register(ctx context.Context, in *struct{ Body registration }) (*g
 		LastName:   in.Body.LastName,
 		SetupToken: in.Body.SetupToken,
 		Remote:     registrant(exchangeOf(ctx)),
+		Client:     exchangeOf(ctx).client,
 	})
 	if errors.Is(err, telemetry.ErrForbidden) && !errors.Is(err, auth.ErrSetupToken) {
 		err = errRegistration
@@ -131,7 +132,7 @@ func registrant(x *exchange) netip.Addr {
 }
 
 func (a *API) login(ctx context.Context, in *struct{ Body credentials }) (*grantOutput, error) {
-	g, err := a.deps.Auth.Login(ctx, in.Body.Login, in.Body.Password, exchangeOf(ctx).remote)
+	g, err := a.deps.Auth.Login(ctx, auth.Credentials{Login: in.Body.Login, Password: in.Body.Password, From: exchangeOf(ctx).origin()})
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +147,7 @@ func (a *API) refresh(ctx context.Context, in *refreshInput) (*grantOutput, erro
 	if token == "" {
 		return nil, telemetry.ErrUnauthenticated
 	}
-	g, err := a.deps.Auth.Refresh(ctx, token)
+	g, err := a.deps.Auth.Refresh(ctx, token, exchangeOf(ctx).origin())
 	if err != nil {
 		return nil, err
 	}

@@ -143,6 +143,7 @@ func New(cfg Config, deps Deps) *API {
 	a.describe()
 	a.accountRoutes()
 	a.profileRoutes()
+	a.sessionRoutes()
 	a.sensorRoutes()
 	a.secretRoutes()
 	a.commandRoutes()

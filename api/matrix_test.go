@@ -70,6 +70,8 @@ func matrix() map[string]row {
 		"update-me":            forPeople(200, fields{"first_name": "x"}),
 		"delete-me":            forPeople(422, fields{"password": "not the password"}),
 		"change-password":      forPeople(422, fields{"current_password": "not the password", "new_password": "another good one"}),
+		"list-sessions":        forPeople(200, nil),
+		"end-session":          forPeople(404, nil),
 		"create-sensor":        forPeople(201, fields{}),
 		"list-sensors":         forPeople(200, nil),
 		"get-sensor":           forOwner(200, nil),

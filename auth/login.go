@@ -29,16 +29,32 @@ func (g Grant) GoString() string { return g.String() }
 // LogValue is String.
 func (g Grant) LogValue() slog.Value { return slog.StringValue(g.String()) }
 
-// Login opens a session for the person with that username or e-mail. An unknown login, a wrong password and a disabled account are all
+// Credentials are what a person logs in with.
+type Credentials struct {
+	Login    string // username or e-mail
+	Password string `json:"-"`
+	From     Origin
+}
+
+// String hides all but the login.
+func (c Credentials) String() string { return "credentials of " + c.Login }
+
+// GoString is String.
+func (c Credentials) GoString() string { return c.String() }
+
+// LogValue is String.
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// Login opens a session for the person behind the credentials. An unknown login, a wrong password and a disabled account are all
 // telemetry.ErrUnauthenticated and cost the same. *RateError after too many failures of that login or address; telemetry.ErrUnavailable
 // when too many passwords are being checked. It may wait a second for its check.
-func (s *Service) Login(ctx context.Context, login, password string, remote netip.Addr) (Grant, error) {
+func (s *Service) Login(ctx context.Context, c Credentials) (Grant, error) {
 	mark := s.revoked.mark()
-	u, err := s.prove(ctx, login, password, remote)
+	u, err := s.prove(ctx, c.Login, c.Password, c.From.Remote)
 	if err != nil {
 		return Grant{}, err
 	}
-	return s.openSession(ctx, u, mark)
+	return s.openSession(ctx, u, c.From, mark)
 }
 
 // Password proves a person who logs in over MQTT; it opens no session. Errors and throttles are those of Login.

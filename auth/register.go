@@ -19,6 +19,7 @@ type Registration struct {
 	LastName   string // may be empty
 	SetupToken string `json:"-"` // needed for the first account from another machine
 	Remote     netip.Addr
+	Client     string // Origin.Client of the session it opens
 }
 
 // String hides password and set-up token.
@@ -52,7 +53,7 @@ func (s *Service) Register(ctx context.Context, r Registration) (Grant, error) {
 	}
 	s.counts.registrations.Add(1)
 	s.log.Info("account registered", "user", u.ID, "role", u.Role)
-	return s.openSession(ctx, u, mark)
+	return s.openSession(ctx, u, Origin{r.Remote, r.Client}, mark)
 }
 
 // CreateUser makes an account on the word of whoever runs the shell: no throttle, no registration policy, no set-up token. The first becomes admin.

@@ -28,6 +28,7 @@ func TestStore(t *testing.T, open func(t *testing.T) Store) {
 		{"ConcurrentRefreshesAllWork", concurrentRefreshes},
 		{"EndedSessionStaysEnded", endedSessionStaysEnded},
 		{"EndSessionsSparesOneAndOthers", endSessionsSpares},
+		{"LiveSessionsAreListedNewestFirstInPages", liveSessionsAreListed},
 		{"TokenIsSpentOnce", tokenIsSpentOnce},
 	} {
 		t.Run(c.claim, func(t *testing.T) { c.check(t, open(t)) })

@@ -1,8 +1,10 @@
 package authtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -160,9 +162,10 @@ func (m *Memory) CreateSession(_ context.Context, s auth.Session, refreshHash []
 }
 
 // RotateRefresh implements auth.Sessions.
-func (m *Memory) RotateRefresh(_ context.Context, old, next []byte, now, graceUntil telemetry.Millis) (auth.Session, error) {
+func (m *Memory) RotateRefresh(_ context.Context, old, next []byte, use auth.Use, graceUntil telemetry.Millis) (auth.Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	now := use.At
 	if m.fail != nil {
 		return auth.Session{}, m.fail
 	}
@@ -181,7 +184,40 @@ func (m *Memory) RotateRefresh(_ context.Context, old, next []byte, now, graceUn
 		return t.session.Session, auth.ErrReused
 	}
 	m.tokens[string(next)] = &token{session: t.session, parent: t}
+	t.session.LastUse = use
 	return t.session.Session, nil
+}
+
+// LiveSessions implements auth.Sessions.
+func (m *Memory) LiveSessions(_ context.Context, userID int64, now telemetry.Millis, after auth.Session, limit int) ([]auth.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var live []auth.Session
+	for _, s := range m.sessions {
+		if s.live(userID, now) && (after.ID == "" || newestFirst(after, s.Session) < 0) {
+			live = append(live, s.Session)
+		}
+	}
+	slices.SortFunc(live, newestFirst)
+	return live[:min(len(live), max(limit, 1))], m.fail
+}
+
+func newestFirst(a, b auth.Session) int {
+	return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(b.ID, a.ID))
+}
+
+func (s *session) live(userID int64, now telemetry.Millis) bool {
+	return s.UserID == userID && s.endedAt == 0 && now < s.ExpiresAt
+}
+
+// LiveSession implements auth.Sessions.
+func (m *Memory) LiveSession(_ context.Context, userID int64, now telemetry.Millis, id string) (auth.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s, ok := m.sessions[id]; ok && s.live(userID, now) {
+		return s.Session, m.fail
+	}
+	return auth.Session{}, m.missing("session")
 }
 
 // EndSession implements auth.Sessions.
