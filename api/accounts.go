@@ -22,9 +22,10 @@ func (a *API) accountRoutes() {
 	}, a.register)
 	handle(a, huma.Operation{
 		OperationID: "login", Method: http.MethodPost, Path: base + "/auth/login", Tags: []string{tagAccounts},
-		Summary:  "Log in",
-		Security: public(),
-		Errors:   []int{http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusServiceUnavailable},
+		Summary:     "Log in",
+		Description: "An account with a second factor answers a right password without code with 401 and the problem second-factor-required.",
+		Security:    public(),
+		Errors:      []int{http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}, a.login)
 	handle(a, huma.Operation{
 		OperationID: "refresh", Method: http.MethodPost, Path: base + "/auth/refresh", Tags: []string{tagAccounts},
@@ -69,6 +70,7 @@ type registration struct {
 type credentials struct {
 	Login    string      `json:"login" doc:"User name or e-mail address"`
 	Password string      `json:"password" writeOnly:"true"`
+	Code     string      `json:"code,omitempty" writeOnly:"true" doc:"Of the second factor, or one of its recovery codes"`
 	Session  sessionMode `json:"session,omitempty" enum:"token,cookie" default:"token" doc:"cookie: the refresh token comes as an HttpOnly cookie only"`
 }
 
@@ -132,7 +134,12 @@ func registrant(x *exchange) netip.Addr {
 }
 
 func (a *API) login(ctx context.Context, in *struct{ Body credentials }) (*grantOutput, error) {
-	g, err := a.deps.Auth.Login(ctx, auth.Credentials{Login: in.Body.Login, Password: in.Body.Password, From: exchangeOf(ctx).origin()})
+	g, err := a.deps.Auth.Login(ctx, auth.Credentials{
+		Login:    in.Body.Login,
+		Password: in.Body.Password,
+		Code:     in.Body.Code,
+		From:     exchangeOf(ctx).origin(),
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -144,6 +144,7 @@ func New(cfg Config, deps Deps) *API {
 	a.accountRoutes()
 	a.profileRoutes()
 	a.sessionRoutes()
+	a.factorRoutes()
 	a.sensorRoutes()
 	a.secretRoutes()
 	a.commandRoutes()

@@ -37,6 +37,8 @@ var kinds = []struct {
 }{
 	{auth.ErrSetupToken, http.StatusForbidden, "setup-token-required", "Set-up token required",
 		"The first account becomes admin. Send the set-up token printed at the server's start as setup_token, or register from the server's own machine."},
+	{auth.ErrSecondFactor, http.StatusUnauthorized, "second-factor-required", "Second factor required",
+		"The account has a second factor. Send the code its app shows now, or a recovery code, as code."},
 	{errRegistration, http.StatusForbidden, "registration-closed", "Registration closed", "This server takes no registrations. Ask whoever runs it for an account."},
 	{command.ErrFull, http.StatusTooManyRequests, "too-many-commands", "Too many commands",
 		fmt.Sprintf("%d commands wait for this sensor already. It has to take some of them, or they have to expire, before it can be sent more.", command.MaxWaiting)},

@@ -33,6 +33,7 @@ func (g Grant) LogValue() slog.Value { return slog.StringValue(g.String()) }
 type Credentials struct {
 	Login    string // username or e-mail
 	Password string `json:"-"`
+	Code     string `json:"-"` // of the second factor, or one of its recovery codes; empty: not asked for yet
 	From     Origin
 }
 
@@ -46,22 +47,30 @@ func (c Credentials) GoString() string { return c.String() }
 func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Login opens a session for the person behind the credentials. An unknown login, a wrong password and a disabled account are all
-// telemetry.ErrUnauthenticated and cost the same. *RateError after too many failures of that login or address; telemetry.ErrUnavailable
-// when too many passwords are being checked. It may wait a second for its check.
+// telemetry.ErrUnauthenticated and cost the same; so is, after a right password, a wrong code. ErrSecondFactor when only the code is missing.
+// *RateError after too many failures of that login, address or second factor; telemetry.ErrUnavailable when too many passwords are being
+// checked. It may wait a second for its check.
 func (s *Service) Login(ctx context.Context, c Credentials) (Grant, error) {
 	mark := s.revoked.mark()
 	u, err := s.prove(ctx, c.Login, c.Password, c.From.Remote)
 	if err != nil {
 		return Grant{}, err
 	}
+	if err := s.passFactor(ctx, u, c.Code, c.From.Remote); err != nil {
+		return Grant{}, err
+	}
 	return s.openSession(ctx, u, c.From, mark)
 }
 
-// Password proves a person who logs in over MQTT; it opens no session. Errors and throttles are those of Login.
+// Password proves a person who logs in over MQTT; it opens no session. Errors and throttles are those of Login. With a second factor it is
+// always ErrSecondFactor: programs cannot show a code, and log in with an API token.
 func (s *Service) Password(ctx context.Context, login, password string, remote netip.Addr) (Principal, error) {
 	mark := s.revoked.mark()
 	u, err := s.prove(ctx, login, password, remote)
 	if err != nil {
+		return Principal{}, err
+	}
+	if err := s.passFactor(ctx, u, "", remote); err != nil {
 		return Principal{}, err
 	}
 	p := Principal{Kind: Person, UserID: u.ID, Username: u.Username, Role: u.Role, mark: mark}

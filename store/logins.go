@@ -11,10 +11,13 @@ import (
 const selectLiveSessions = "SELECT " + sessionColumns + " FROM sessions s WHERE s.user_id = ? AND s.ended_at = 0 AND s.expires_at > ?"
 
 // LiveSessions implements auth.Sessions.
-func (d *DB) LiveSessions(ctx context.Context, userID int64, now telemetry.Millis, after auth.Session, limit int) (live []auth.Session, err error) {
+func (d *DB) LiveSessions(
+	ctx context.Context, userID int64, now telemetry.Millis, after auth.Session, limit int,
+) (live []auth.Session, err error) {
 	ctx, cancel := reading(ctx)
 	defer cancel()
-	rows, err := d.read.QueryContext(ctx, selectLiveSessions+" AND (?3 = '' OR (s.created_at, s.id) < (?4, ?3)) ORDER BY s.created_at DESC, s.id DESC LIMIT ?5",
+	rows, err := d.read.QueryContext(ctx,
+		selectLiveSessions+" AND (?3 = '' OR (s.created_at, s.id) < (?4, ?3)) ORDER BY s.created_at DESC, s.id DESC LIMIT ?5",
 		userID, int64(now), after.ID, int64(after.CreatedAt), max(limit, 1))
 	if err != nil {
 		return nil, fmt.Errorf("query sessions: %w", readError(err))

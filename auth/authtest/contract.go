@@ -18,6 +18,7 @@ func TestStore(t *testing.T, open func(t *testing.T) Store) {
 		{"TakenNamesConflictWithoutCase", takenNamesConflict},
 		{"UpdateWritesWhatMayChange", updateWritesWhatMayChange},
 		{"DeletedAccountIsGone", deletedAccountIsGone},
+		{"SecondFactorIsReplacedAndGoesWithItsAccount", secondFactorIsReplaced},
 		{"RefreshRotates", refreshRotates},
 		{"RefreshOfUnknownOrOverIsUnauthenticated", refreshOfUnknownOrOver},
 		{"LostReplyMayBeRepeatedInGrace", lostReplyMayBeRepeated},

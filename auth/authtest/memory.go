@@ -23,6 +23,7 @@ type Memory struct {
 	mu       sync.Mutex
 	lastID   int64               // guarded by mu, as all below
 	users    map[int64]auth.User // by id
+	factors  map[int64]auth.SecondFactor
 	sessions map[string]*session
 	spent    map[string]bool
 	tokens   map[string]*token // by hash
@@ -45,7 +46,10 @@ type token struct {
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{users: make(map[int64]auth.User), sessions: make(map[string]*session), tokens: make(map[string]*token), spent: make(map[string]bool)}
+	return &Memory{
+		users: make(map[int64]auth.User), factors: make(map[int64]auth.SecondFactor),
+		sessions: make(map[string]*session), tokens: make(map[string]*token), spent: make(map[string]bool),
+	}
 }
 
 // Fail makes every method answer err from now on, until Fail(nil).
@@ -134,6 +138,7 @@ func (m *Memory) DeleteUser(_ context.Context, id int64) error {
 		return m.missing("account")
 	}
 	delete(m.users, id)
+	delete(m.factors, id)
 	for hash, t := range m.tokens {
 		if t.session.UserID == id {
 			delete(m.tokens, hash)
@@ -147,6 +152,37 @@ func (m *Memory) CountUsers(context.Context) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.users), m.fail
+}
+
+// SecondFactor implements auth.SecondFactors.
+func (m *Memory) SecondFactor(_ context.Context, userID int64) (auth.SecondFactor, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f, ok := m.factors[userID]; ok {
+		return f, m.fail
+	}
+	return auth.SecondFactor{}, m.missing("second factor")
+}
+
+// PutSecondFactor implements auth.SecondFactors.
+func (m *Memory) PutSecondFactor(_ context.Context, userID int64, f auth.SecondFactor) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.users[userID]; !ok || m.fail != nil {
+		return m.missing("account")
+	}
+	m.factors[userID] = f
+	return nil
+}
+
+// DeleteSecondFactor implements auth.SecondFactors.
+func (m *Memory) DeleteSecondFactor(_ context.Context, userID int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail == nil {
+		delete(m.factors, userID)
+	}
+	return m.fail
 }
 
 // CreateSession implements auth.Sessions.
