@@ -170,11 +170,20 @@ func TestPassword_IsOverWhenTheAccountsAuthorityEnds(t *testing.T) {
 	}
 }
 
-// interrupting is a store that does something just before a session is created or an account deleted.
+// interrupting is a store that does something just before a session is created, an account deleted or a second factor written.
 type interrupting struct {
 	*authtest.Memory
 	beforeSession func()
 	beforeDelete  func()
+	beforeFactor  func()
+}
+
+func (s *interrupting) PutSecondFactor(ctx context.Context, userID int64, factor auth.SecondFactor) error {
+	if do := s.beforeFactor; do != nil {
+		s.beforeFactor = nil
+		do()
+	}
+	return s.Memory.PutSecondFactor(ctx, userID, factor)
 }
 
 func (s *interrupting) DeleteUser(ctx context.Context, id int64) error {
