@@ -30,6 +30,7 @@ const (
 	labelPepper   = "sensorcast device pepper v1"
 	labelFactor   = "sensorcast second factor v1"
 	labelRecovery = "sensorcast recovery code v1"
+	labelDebtor   = "sensorcast debtor v1"
 	looseModeMask = 0o077
 )
 
@@ -43,6 +44,7 @@ type Keys struct {
 
 	factor   cipher.AEAD // encrypts what second factors share with apps
 	recovery []byte      // recovery codes are hashed with it
+	debtor   []byte      // so are the names and addresses that throttles keep
 }
 
 // keyring signs with the active key and verifies with any, chosen by its id and never by trial.
@@ -187,7 +189,7 @@ func (doc keyDocument) derive() (*Keys, error) {
 		return nil, fmt.Errorf("the pepper %w", err)
 	}
 	var factor []byte
-	for label, key := range map[string]*[]byte{labelPepper: &k.pepper, labelFactor: &factor, labelRecovery: &k.recovery} {
+	for label, key := range map[string]*[]byte{labelPepper: &k.pepper, labelFactor: &factor, labelRecovery: &k.recovery, labelDebtor: &k.debtor} {
 		var err error
 		if *key, err = hkdf.Key(sha256.New, doc.Pepper, nil, label, minKeyBytes); err != nil {
 			return nil, err

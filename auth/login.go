@@ -84,7 +84,7 @@ var errLogin = unauthenticated("wrong login or password")
 
 // prove finds the person of a login and checks the password.
 func (s *Service) prove(ctx context.Context, login, password string, remote netip.Addr) (User, error) {
-	g := guess{name: nameKey(login), address: addressKey(remote)}
+	g := guess{name: s.debtor(nameKey(login)), address: s.debtor(addressKey(remote))}
 	if err := s.admit(g); err != nil { // before any work, the look-up included
 		return User{}, err
 	}
@@ -118,8 +118,8 @@ func (s *Service) userByLogin(ctx context.Context, login string) (User, error) {
 // guess says for the throttles which login is tried from where. Logins count by the name as typed, not by the account, so that known and unknown
 // names are throttled alike.
 type guess struct {
-	name    string
-	address string // empty for who holds a session already
+	name    string // debtor of its nameKey
+	address string // debtor of its addressKey; empty for who holds a session already
 }
 
 // verify compares a password with a hash, unless name or address has failed too often, and books the outcome: only failures count, and a

@@ -42,7 +42,7 @@ func (s *Service) Register(ctx context.Context, r Registration) (Grant, error) {
 		return Grant{}, err
 	}
 	// Counted before it can succeed or conflict, which also limits asking for names and guessing at the set-up token.
-	if wait := s.limits.registrations.take(addressKey(r.Remote), s.clock.now()); wait > 0 {
+	if wait := s.limits.registrations.take(s.debtor(addressKey(r.Remote)), s.clock.now()); wait > 0 {
 		s.counts.registrationsThrottled.Add(1)
 		return Grant{}, &RateError{RetryAfter: wait}
 	}

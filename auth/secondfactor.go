@@ -154,7 +154,7 @@ func (s *Service) passFactor(ctx context.Context, u User, code string, remote ne
 	case code == "":
 		return ErrSecondFactor
 	}
-	err = s.exclusively(ctx, func() error { return s.spendCode(ctx, u.ID, addressKey(remote), code, nil) })
+	err = s.exclusively(ctx, func() error { return s.spendCode(ctx, u.ID, s.debtor(addressKey(remote)), code, nil) })
 	if errors.Is(err, errCode) || notFound(err) { // or turned off meanwhile, which ends what is about to open
 		return errLogin
 	}
@@ -173,10 +173,10 @@ func (s *Service) factorOf(ctx context.Context, userID int64) (SecondFactor, err
 }
 
 // spendCode accepts a code of the account once and for all, over restarts too, and makes the change that goes with it. A wrong one is errCode and
-// counts against the account's codes and, unless that is empty, the address. Who gets here knows the password, and a million codes are few: hence
+// counts against the account's codes and, unless that is empty, the address's debtor. Who gets here knows the password, and a million codes are few: hence
 // a limit of its own, of which a right password forgives nothing. It runs in the turn of accounts, so no two requests use one code.
 func (s *Service) spendCode(ctx context.Context, userID int64, address, code string, change func(f *SecondFactor)) error {
-	now, key := s.clock.now(), Principal{Kind: Person, UserID: userID}.Scope()
+	now, key := s.clock.now(), s.debtor(Principal{Kind: Person, UserID: userID}.Scope())
 	if wait := s.limits.codes.wait(key, now); wait > 0 {
 		s.counts.loginsThrottled.Add(1)
 		return &RateError{RetryAfter: wait}

@@ -79,6 +79,7 @@ type DB struct {
 var (
 	_ auth.Accounts   = (*DB)(nil)
 	_ auth.Sessions   = (*DB)(nil)
+	_ auth.Ledger     = (*DB)(nil)
 	_ ingest.Recorder = (*DB)(nil)
 	_ command.Keeper  = (*DB)(nil)
 )

@@ -31,6 +31,7 @@ func TestStore(t *testing.T, open func(t *testing.T) Store) {
 		{"EndSessionsSparesOneAndOthers", endSessionsSpares},
 		{"LiveSessionsAreListedNewestFirstInPages", liveSessionsAreListed},
 		{"TokenIsSpentOnce", tokenIsSpentOnce},
+		{"DebtsAreKeptUntilTheyArePaid", debtsAreKept},
 	} {
 		t.Run(c.claim, func(t *testing.T) { c.check(t, open(t)) })
 	}

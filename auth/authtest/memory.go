@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 type Store interface {
 	auth.Accounts
 	auth.Sessions
+	auth.Ledger
 }
 
 // Memory is a Store that forgets with the process. Safe for concurrent use.
@@ -26,7 +28,8 @@ type Memory struct {
 	factors  map[int64]auth.SecondFactor
 	sessions map[string]*session
 	spent    map[string]bool
-	tokens   map[string]*token // by hash
+	tokens   map[string]*token              // by hash
+	debts    map[auth.Debt]telemetry.Millis // when each is paid, PaidAt being zero in the key
 	fail     error
 }
 
@@ -49,6 +52,7 @@ func NewMemory() *Memory {
 	return &Memory{
 		users: make(map[int64]auth.User), factors: make(map[int64]auth.SecondFactor),
 		sessions: make(map[string]*session), tokens: make(map[string]*token), spent: make(map[string]bool),
+		debts: make(map[auth.Debt]telemetry.Millis),
 	}
 }
 
@@ -306,4 +310,32 @@ func (m *Memory) EndedSince(_ context.Context, since telemetry.Millis) (map[stri
 		}
 	}
 	return ended, m.fail
+}
+
+// SaveDebts implements auth.Ledger.
+func (m *Memory) SaveDebts(_ context.Context, debts []auth.Debt, now telemetry.Millis) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
+	for _, d := range debts {
+		m.debts[auth.Debt{Kind: d.Kind, Debtor: d.Debtor}] = d.PaidAt
+	}
+	maps.DeleteFunc(m.debts, func(_ auth.Debt, paid telemetry.Millis) bool { return paid <= now })
+	return nil
+}
+
+// Debts implements auth.Ledger.
+func (m *Memory) Debts(_ context.Context, now telemetry.Millis, limit int) ([]auth.Debt, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var debts []auth.Debt
+	for d, paid := range m.debts {
+		if d.PaidAt = paid; paid > now {
+			debts = append(debts, d)
+		}
+	}
+	slices.SortFunc(debts, func(a, b auth.Debt) int { return cmp.Compare(a.PaidAt, b.PaidAt) })
+	return debts[max(0, len(debts)-limit):], m.fail
 }

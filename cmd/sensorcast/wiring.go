@@ -73,8 +73,14 @@ func (s *server) openAuth() error {
 		s.setupToken = rand.Text()
 		cfg.SetupToken = s.setupToken
 	}
-	s.auth, err = auth.NewService(cfg, keys, s.store, s.store, s.directory, s.changes, s.log)
-	return err
+	if s.auth, err = auth.NewService(cfg, keys, s.store, s.store, s.directory, s.changes, s.log); err != nil {
+		return err
+	}
+	if err := s.auth.RecallDebts(ctx, s.store); err != nil {
+		return err
+	}
+	s.background("login throttles", func(ctx context.Context) { s.auth.KeepDebts(ctx, s.store) })
+	return nil
 }
 
 // openWatch fills the watch over silence. It is the first to hear of sensors that come and go, since the doors ask it.

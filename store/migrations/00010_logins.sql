@@ -20,3 +20,12 @@ CREATE TABLE recovery_codes (
     hash    BLOB    NOT NULL,
     PRIMARY KEY (user_id, hash)
 ) STRICT, WITHOUT ROWID;
+
+-- What failed logins owe the throttles (auth.Debt).
+CREATE TABLE debts (
+    kind    TEXT    NOT NULL, -- of throttle
+    debtor  BLOB    NOT NULL, -- a keyed hash
+    paid_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, debtor)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX debts_by_payment ON debts (paid_at);
