@@ -80,8 +80,17 @@ type refreshToken struct {
 
 // refreshInput is a request that names a session by its refresh token: in the body, or in the cookie when the body has none.
 type refreshInput struct {
-	Cookie string        `cookie:"sensorcast_refresh" doc:"The refresh token in cookie mode"`
-	Body   *refreshToken `required:"false"`
+	Cookie       string        `cookie:"sensorcast_refresh" doc:"The refresh token in cookie mode"`
+	SecureCookie string        `cookie:"__Secure-sensorcast_refresh" doc:"The same over TLS"`
+	Body         *refreshToken `required:"false"`
+}
+
+// inCookie is the token in the cookie that counts for the exchange.
+func (in *refreshInput) inCookie(x *exchange) string {
+	if x.secure {
+		return in.SecureCookie
+	}
+	return in.Cookie
 }
 
 func (in *refreshInput) inBody() string {
@@ -149,7 +158,7 @@ func (a *API) login(ctx context.Context, in *struct{ Body credentials }) (*grant
 func (a *API) refresh(ctx context.Context, in *refreshInput) (*grantOutput, error) {
 	token, mode := in.inBody(), sessionMode("")
 	if token == "" {
-		token, mode = in.Cookie, sessionCookie
+		token, mode = in.inCookie(exchangeOf(ctx)), sessionCookie
 	}
 	if token == "" {
 		return nil, telemetry.ErrUnauthenticated
@@ -167,12 +176,12 @@ type logoutOutput struct {
 
 // logout ends every session the request names. Naming none is the one mistake; a session that is over already is none.
 func (a *API) logout(ctx context.Context, in *refreshInput) (*logoutOutput, error) {
-	p, body := principal(ctx), in.inBody()
-	if body == "" && in.Cookie == "" && p.Kind != auth.Person {
+	p, body, cookie := principal(ctx), in.inBody(), in.inCookie(exchangeOf(ctx))
+	if body == "" && cookie == "" && p.Kind != auth.Person {
 		return nil, telemetry.ErrUnauthenticated
 	}
 	var errs []error
-	for _, token := range []string{body, in.Cookie} {
+	for _, token := range []string{body, cookie} {
 		if token != "" {
 			errs = append(errs, a.deps.Auth.Logout(ctx, token))
 		}
@@ -181,7 +190,7 @@ func (a *API) logout(ctx context.Context, in *refreshInput) (*logoutOutput, erro
 		errs = append(errs, a.deps.Auth.EndSession(ctx, p))
 	}
 	out := &logoutOutput{}
-	if in.Cookie != "" {
+	if cookie != "" {
 		out.SetCookie = expiredCookie(exchangeOf(ctx).secure)
 	}
 	return out, errors.Join(errs...)
