@@ -22,9 +22,10 @@ func (a *API) accountRoutes() {
 	}, a.register)
 	handle(a, huma.Operation{
 		OperationID: "login", Method: http.MethodPost, Path: base + "/auth/login", Tags: []string{tagAccounts},
-		Summary:  "Log in",
-		Security: public(),
-		Errors:   []int{http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusServiceUnavailable},
+		Summary:     "Log in",
+		Description: "An account with a second factor answers a right password without code with 401 and the problem second-factor-required.",
+		Security:    public(),
+		Errors:      []int{http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}, a.login)
 	handle(a, huma.Operation{
 		OperationID: "refresh", Method: http.MethodPost, Path: base + "/auth/refresh", Tags: []string{tagAccounts},
@@ -69,6 +70,7 @@ type registration struct {
 type credentials struct {
 	Login    string      `json:"login" doc:"User name or e-mail address"`
 	Password string      `json:"password" writeOnly:"true"`
+	Code     string      `json:"code,omitempty" writeOnly:"true" doc:"Of the second factor, or one of its recovery codes"`
 	Session  sessionMode `json:"session,omitempty" enum:"token,cookie" default:"token" doc:"cookie: the refresh token comes as an HttpOnly cookie only"`
 }
 
@@ -78,8 +80,17 @@ type refreshToken struct {
 
 // refreshInput is a request that names a session by its refresh token: in the body, or in the cookie when the body has none.
 type refreshInput struct {
-	Cookie string        `cookie:"sensorcast_refresh" doc:"The refresh token in cookie mode"`
-	Body   *refreshToken `required:"false"`
+	Cookie       string        `cookie:"sensorcast_refresh" doc:"The refresh token in cookie mode"`
+	SecureCookie string        `cookie:"__Secure-sensorcast_refresh" doc:"The same over TLS"`
+	Body         *refreshToken `required:"false"`
+}
+
+// inCookie is the token in the cookie that counts for the exchange.
+func (in *refreshInput) inCookie(x *exchange) string {
+	if x.secure {
+		return in.SecureCookie
+	}
+	return in.Cookie
 }
 
 func (in *refreshInput) inBody() string {
@@ -111,6 +122,7 @@ func (a *API) register(ctx context.Context, in *struct{ Body registration }) (*g
 		LastName:   in.Body.LastName,
 		SetupToken: in.Body.SetupToken,
 		Remote:     registrant(exchangeOf(ctx)),
+		Client:     exchangeOf(ctx).client,
 	})
 	if errors.Is(err, telemetry.ErrForbidden) && !errors.Is(err, auth.ErrSetupToken) {
 		err = errRegistration
@@ -131,7 +143,12 @@ func registrant(x *exchange) netip.Addr {
 }
 
 func (a *API) login(ctx context.Context, in *struct{ Body credentials }) (*grantOutput, error) {
-	g, err := a.deps.Auth.Login(ctx, in.Body.Login, in.Body.Password, exchangeOf(ctx).remote)
+	g, err := a.deps.Auth.Login(ctx, auth.Credentials{
+		Login:    in.Body.Login,
+		Password: in.Body.Password,
+		Code:     in.Body.Code,
+		From:     exchangeOf(ctx).origin(),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -141,12 +158,12 @@ func (a *API) login(ctx context.Context, in *struct{ Body credentials }) (*grant
 func (a *API) refresh(ctx context.Context, in *refreshInput) (*grantOutput, error) {
 	token, mode := in.inBody(), sessionMode("")
 	if token == "" {
-		token, mode = in.Cookie, sessionCookie
+		token, mode = in.inCookie(exchangeOf(ctx)), sessionCookie
 	}
 	if token == "" {
 		return nil, telemetry.ErrUnauthenticated
 	}
-	g, err := a.deps.Auth.Refresh(ctx, token)
+	g, err := a.deps.Auth.Refresh(ctx, token, exchangeOf(ctx).origin())
 	if err != nil {
 		return nil, err
 	}
@@ -159,12 +176,12 @@ type logoutOutput struct {
 
 // logout ends every session the request names. Naming none is the one mistake; a session that is over already is none.
 func (a *API) logout(ctx context.Context, in *refreshInput) (*logoutOutput, error) {
-	p, body := principal(ctx), in.inBody()
-	if body == "" && in.Cookie == "" && p.Kind != auth.Person {
+	p, body, cookie := principal(ctx), in.inBody(), in.inCookie(exchangeOf(ctx))
+	if body == "" && cookie == "" && p.Kind != auth.Person {
 		return nil, telemetry.ErrUnauthenticated
 	}
 	var errs []error
-	for _, token := range []string{body, in.Cookie} {
+	for _, token := range []string{body, cookie} {
 		if token != "" {
 			errs = append(errs, a.deps.Auth.Logout(ctx, token))
 		}
@@ -173,7 +190,7 @@ func (a *API) logout(ctx context.Context, in *refreshInput) (*logoutOutput, erro
 		errs = append(errs, a.deps.Auth.EndSession(ctx, p))
 	}
 	out := &logoutOutput{}
-	if in.Cookie != "" {
+	if cookie != "" {
 		out.SetCookie = expiredCookie(exchangeOf(ctx).secure)
 	}
 	return out, errors.Join(errs...)

@@ -223,8 +223,16 @@ func TestCookieMode_SecureWhenTheClientSpokeTLS(t *testing.T) {
 	})
 	h.person("ada")
 	login := map[string]any{"login": "ada", "password": goodPassword, "session": "cookie"}
-	if c := h.call("POST", "/api/v1/auth/login", "", login, "X-Forwarded-Proto: https").want(http.StatusOK).cookie(); !c.Secure {
-		t.Errorf("through a trusted proxy with TLS: got cookie %q, want Secure", c.Raw)
+	c := h.call("POST", "/api/v1/auth/login", "", login, "X-Forwarded-Proto: https").want(http.StatusOK).cookie()
+	if !c.Secure || c.Name != "__Secure-sensorcast_refresh" {
+		t.Errorf("through a trusted proxy with TLS: got cookie %q, want Secure and named for it", c.Raw)
+	}
+	slipped := "Cookie: sensorcast_refresh=" + c.Value
+	h.call("POST", "/api/v1/auth/refresh", "", nil, "X-Forwarded-Proto: https", slipped).want(http.StatusUnauthorized)
+	next := h.call("POST", "/api/v1/auth/refresh", "", nil, "X-Forwarded-Proto: https", cookieLine(c)).want(http.StatusOK).cookie()
+	gone := h.call("POST", "/api/v1/auth/logout", "", nil, "X-Forwarded-Proto: https", cookieLine(next)).want(http.StatusNoContent).cookie()
+	if gone.Name != c.Name || gone.MaxAge >= 0 || gone.Value != "" || !gone.Secure {
+		t.Errorf("logout over TLS: got cookie %q, want the same one dropped", gone.Raw)
 	}
 	if c := h.call("POST", "/api/v1/auth/login", "", login).want(http.StatusOK).cookie(); c.Secure {
 		t.Errorf("without TLS: got cookie %q, which a browser would not send back", c.Raw)

@@ -144,6 +144,8 @@ func New(cfg Config, deps Deps) *API {
 	a.accountRoutes()
 	a.profileRoutes()
 	a.tokenRoutes()
+	a.sessionRoutes()
+	a.factorRoutes()
 	a.sensorRoutes()
 	a.secretRoutes()
 	a.commandRoutes()

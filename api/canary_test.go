@@ -57,7 +57,7 @@ func TestCanary_NoErrorAndNoLogRepeatsWhatWasSent(t *testing.T) {
 			token = secret
 		}
 		check(h.call(op.Method, path, canary, nil), "as bearer")
-		check(h.call(op.Method, path, token, nil, "Cookie: "+cookieName+"="+canary), "as cookie")
+		check(h.call(op.Method, path, token, nil, "Cookie: "+cookieName+"="+canary+"; "+secureCookieName+"="+canary), "as cookie")
 		check(h.call(op.Method, path, token, nil, "Authorization: Basic "+canary), "as basic credential")
 		check(h.call(op.Method, strings.ReplaceAll(op.Path, "{serial_no}", canary), token, nil), "as serial")
 		for _, param := range op.Parameters {

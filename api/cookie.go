@@ -9,8 +9,12 @@ import (
 )
 
 // cookieName is where a browser keeps the refresh token: scripts cannot read it, other sites' requests do not carry it, and it goes
-// nowhere but to the paths that need it. A __Host- name would ask for Path=/ and TLS.
-const cookieName = "sensorcast_refresh"
+// nowhere but to the paths that need it. Over TLS it has the name that browsers take from TLS only (RFC 6265bis §4.1.3.1), and no other is
+// read there, so nobody who answers for this host without TLS can slip in theirs. A __Host- name would ask for Path=/.
+const (
+	cookieName       = "sensorcast_refresh"
+	secureCookieName = "__Secure-" + cookieName
+)
 
 func refreshCookie(g auth.Grant, secure bool) string {
 	c := sessionCookieOf(g.RefreshToken, secure)
@@ -26,8 +30,12 @@ func expiredCookie(secure bool) string {
 }
 
 func sessionCookieOf(value string, secure bool) http.Cookie {
+	name := cookieName
+	if secure {
+		name = secureCookieName
+	}
 	return http.Cookie{
-		Name:     cookieName,
+		Name:     name,
 		Value:    value,
 		Path:     base + "/auth",
 		HttpOnly: true,

@@ -40,6 +40,8 @@ var kinds = []struct {
 }{
 	{auth.ErrSetupToken, http.StatusForbidden, "setup-token-required", "Set-up token required",
 		"The first account becomes admin. Send the set-up token printed at the server's start as setup_token, or register from the server's own machine."},
+	{auth.ErrSecondFactor, http.StatusUnauthorized, "second-factor-required", "Second factor required",
+		"The account has a second factor. Send the code its app shows now, or a recovery code, as code."},
 	{errRegistration, http.StatusForbidden, "registration-closed", "Registration closed", "This server takes no registrations. Ask whoever runs it for an account."},
 	{errTokenNotAllowed, http.StatusForbidden, "token-not-allowed", "API token not allowed", "This takes an access token, from logging in: API tokens are for sensors, not for the account."},
 	{errTokenReads, http.StatusForbidden, "token-scope", "API token lacks a scope", "This takes an API token with the scope write; this one has read only."},

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"time"
+
+	"sensorcast/auth"
 )
 
 // exchange is one request and its answer. It stands in for the ResponseWriter to see what was answered, and travels in the context.
@@ -15,9 +17,10 @@ type exchange struct {
 	http.ResponseWriter
 	id      string
 	remote  netip.Addr
-	relayed bool // passed a proxy nobody said to trust: remote is that proxy, not the client
-	secure  bool // the client spoke TLS
-	status  int  // 0 until answered
+	client  string // its User-Agent
+	relayed bool   // passed a proxy nobody said to trust: remote is that proxy, not the client
+	secure  bool   // the client spoke TLS
+	status  int    // 0 until answered
 }
 
 type exchangeKey struct{}
@@ -29,6 +32,9 @@ func exchangeOf(ctx context.Context) *exchange {
 	}
 	return &exchange{}
 }
+
+// origin is where the request came from, for package auth to note.
+func (x *exchange) origin() auth.Origin { return auth.Origin{Remote: x.remote, Client: x.client} }
 
 // WriteHeader notes the status.
 func (x *exchange) WriteHeader(status int) {
@@ -54,7 +60,7 @@ func (a *API) Handler() http.Handler { return http.HandlerFunc(a.serve) }
 
 func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	x := &exchange{ResponseWriter: w, id: newRequestID()}
+	x := &exchange{ResponseWriter: w, id: newRequestID(), client: r.UserAgent()}
 	x.remote, x.relayed, x.secure = a.origination(r)
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	defer func() { a.finish(x, r, start, recover()) }()

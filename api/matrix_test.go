@@ -90,6 +90,13 @@ func matrix() map[string]row {
 		"get-server":           forAll(200, nil),
 		"health":               forAll(200, nil),
 		"readiness":            forAll(200, nil),
+
+		"list-sessions":         forPeople(200, nil),
+		"end-session":           forPeople(404, nil),
+		"get-second-factor":     forPeople(200, nil),
+		"enrol-second-factor":   forPeople(422, fields{"password": "not the password"}),
+		"confirm-second-factor": forPeople(404, fields{"code": "123456"}),
+		"delete-second-factor":  forPeople(422, fields{"password": "not the password", "code": "123456"}),
 	}
 }
 

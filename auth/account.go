@@ -44,9 +44,11 @@ type Accounts interface {
 	// UpdateUser writes names, e-mail, password hash, role, disabled and UpdatedAt of the account u.ID. telemetry.ErrNotFound;
 	// telemetry.Conflict("email", …).
 	UpdateUser(ctx context.Context, u User) error
-	// DeleteUser removes the account with its sensors and their history, and its refresh tokens, in one transaction (history may be purged
+	// DeleteUser removes the account with its sensors and their history, its refresh tokens and second factor, in one transaction (history may be purged
 	// afterwards). What EndedSince knows of its sessions stays. telemetry.ErrNotFound.
 	DeleteUser(ctx context.Context, id int64) error
 	// CountUsers counts the accounts.
 	CountUsers(ctx context.Context) (int, error)
+
+	SecondFactors
 }

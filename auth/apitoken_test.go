@@ -233,7 +233,7 @@ func TestPassword_TakesAnAPITokenFromItsOwnAccountOnly(t *testing.T) {
 			t.Errorf("as %s after the address changed: got %v, want %v", login, err, want)
 		}
 	}
-	if _, err := f.Service.Login(t.Context(), "bob", token, here); !errors.Is(err, telemetry.ErrUnauthenticated) {
+	if _, err := f.Service.Login(t.Context(), logsIn("bob", token, here)); !errors.Is(err, telemetry.ErrUnauthenticated) {
 		t.Errorf("a session for a token: got %v, want ErrUnauthenticated", err)
 	}
 	if err := f.Service.ChangePassword(t.Context(), ada, password, "sct_a-password-of-my-own"); !errors.Is(err, telemetry.ErrInvalid) {

@@ -21,6 +21,11 @@ func registration(name string) auth.Registration {
 	return auth.Registration{Username: name, Email: name + "@example.org", Password: password, Remote: here}
 }
 
+// logsIn are the credentials of somebody who logs in from an address.
+func logsIn(login, password string, remote netip.Addr) auth.Credentials {
+	return auth.Credentials{Login: login, Password: password, From: auth.Origin{Remote: remote, Client: "test"}}
+}
+
 func mustRegister(t testing.TB, f *authtest.Fixture, name string) auth.Grant {
 	t.Helper()
 	grant, err := f.Service.Register(t.Context(), registration(name))

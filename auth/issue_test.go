@@ -138,7 +138,7 @@ func TestAPIToken_OutlivesSessionsAndPasswordsNotTheAccount(t *testing.T) {
 	if !f.Service.Live(p) || ended() {
 		t.Errorf("enabled again: it is over")
 	}
-	grant, err := f.Service.Login(t.Context(), "bob", password+"-new", here)
+	grant, err := f.Service.Login(t.Context(), logsIn("bob", password+"-new", here))
 	if err != nil {
 		t.Fatal(err)
 	}

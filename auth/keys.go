@@ -2,6 +2,8 @@ package auth
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -26,6 +28,9 @@ const (
 	labelTicket   = "sensorcast ticket v1"
 	labelResume   = "sensorcast resume v1"
 	labelPepper   = "sensorcast device pepper v1"
+	labelFactor   = "sensorcast second factor v1"
+	labelRecovery = "sensorcast recovery code v1"
+	labelDebtor   = "sensorcast debtor v1"
 	looseModeMask = 0o077
 )
 
@@ -36,6 +41,10 @@ type Keys struct {
 	ticket keyring
 	resume keyring
 	pepper []byte
+
+	factor   cipher.AEAD // encrypts what second factors share with apps
+	recovery []byte      // recovery codes are hashed with it
+	debtor   []byte      // so are the names and addresses that throttles keep
 }
 
 // keyring signs with the active key and verifies with any, chosen by its id and never by trial.
@@ -54,7 +63,7 @@ func (k *Keys) GoString() string { return k.String() }
 func (k *Keys) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // keyDocument is keys.json. The first signing key is the active one; the others only verify, so a key is rotated by putting a new one
-// in front and dropping the old one after the longest token life. The pepper cannot be rotated: every device secret hangs on it.
+// in front and dropping the old one after the longest token life. The pepper cannot be rotated: every device secret and second factor hangs on it.
 type keyDocument struct {
 	Signing []masterKey `json:"signing"`
 	Pepper  []byte      `json:"pepper"`
@@ -179,8 +188,18 @@ func (doc keyDocument) derive() (*Keys, error) {
 	if err := checkKey(doc.Pepper); err != nil {
 		return nil, fmt.Errorf("the pepper %w", err)
 	}
-	var err error
-	k.pepper, err = hkdf.Key(sha256.New, doc.Pepper, nil, labelPepper, minKeyBytes)
+	var factor []byte
+	for label, key := range map[string]*[]byte{labelPepper: &k.pepper, labelFactor: &factor, labelRecovery: &k.recovery, labelDebtor: &k.debtor} {
+		var err error
+		if *key, err = hkdf.Key(sha256.New, doc.Pepper, nil, label, minKeyBytes); err != nil {
+			return nil, err
+		}
+	}
+	block, err := aes.NewCipher(factor)
+	if err != nil {
+		return nil, err
+	}
+	k.factor, err = cipher.NewGCMWithRandomNonce(block)
 	return k, err
 }
 

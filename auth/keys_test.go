@@ -99,7 +99,7 @@ func TestLoadKeys_RefusesBadKeysAndSaysNothingOfThem(t *testing.T) {
 // TestSecrets_ArePrintedNowhere: whatever holds a secret keeps it from fmt and slog.
 func TestSecrets_ArePrintedNowhere(t *testing.T) {
 	f, ada, _ := withSensors(t, auth.Config{})
-	g, err := f.Service.Login(t.Context(), "ada", password, afar)
+	g, err := f.Service.Login(t.Context(), logsIn("ada", password, afar))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,9 +138,9 @@ func TestService_LogsNoSecret(t *testing.T) {
 	}
 	g := mustRegister(t, f, "ada")
 	next := mustRefresh(t, f, mustRefresh(t, f, g.RefreshToken).RefreshToken)
-	f.Service.Refresh(t.Context(), g.RefreshToken) // reuse
-	f.Service.Login(t.Context(), "ada", "wrong-password", afar)
-	g2, err := f.Service.Login(t.Context(), "ada", password, afar)
+	f.Service.Refresh(t.Context(), g.RefreshToken, auth.Origin{}) // reuse
+	f.Service.Login(t.Context(), logsIn("ada", "wrong-password", afar))
+	g2, err := f.Service.Login(t.Context(), logsIn("ada", password, afar))
 	if err != nil {
 		t.Fatal(err)
 	}

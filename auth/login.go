@@ -29,20 +29,42 @@ func (g Grant) GoString() string { return g.String() }
 // LogValue is String.
 func (g Grant) LogValue() slog.Value { return slog.StringValue(g.String()) }
 
-// Login opens a session for the person with that username or e-mail. An unknown login, a wrong password and a disabled account are all
-// telemetry.ErrUnauthenticated and cost the same. *RateError after too many failures of that login or address; telemetry.ErrUnavailable
-// when too many passwords are being checked. It may wait a second for its check.
-func (s *Service) Login(ctx context.Context, login, password string, remote netip.Addr) (Grant, error) {
+// Credentials are what a person logs in with.
+type Credentials struct {
+	Login    string // username or e-mail
+	Password string `json:"-"`
+	Code     string `json:"-"` // of the second factor, or one of its recovery codes; empty: not asked for yet
+	From     Origin
+}
+
+// String hides all but the login.
+func (c Credentials) String() string { return "credentials of " + c.Login }
+
+// GoString is String.
+func (c Credentials) GoString() string { return c.String() }
+
+// LogValue is String.
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// Login opens a session for the person behind the credentials. An unknown login, a wrong password and a disabled account are all
+// telemetry.ErrUnauthenticated and cost the same; so is, after a right password, a wrong code. ErrSecondFactor when only the code is missing.
+// *RateError after too many failures of that login, address or second factor; telemetry.ErrUnavailable when too many passwords are being
+// checked. It may wait a second for its check.
+func (s *Service) Login(ctx context.Context, c Credentials) (Grant, error) {
 	mark := s.revoked.mark()
-	u, err := s.prove(ctx, login, password, remote)
+	u, err := s.prove(ctx, c.Login, c.Password, c.From.Remote)
 	if err != nil {
 		return Grant{}, err
 	}
-	return s.openSession(ctx, u, mark)
+	if err := s.passFactor(ctx, u, c.Code, c.From.Remote); err != nil {
+		return Grant{}, err
+	}
+	return s.openSession(ctx, u, c.From, mark)
 }
 
-// Password proves a person who logs in over MQTT; it opens no session. Errors and throttles are those of Login. An API token stands for the
-// password: to guess one is hopeless, so it is neither throttled nor waits.
+// Password proves a person who logs in over MQTT; it opens no session. Errors and throttles are those of Login. With a second factor it is
+// always ErrSecondFactor: programs cannot show a code. An API token stands for the password and needs no code; to guess one is hopeless, so
+// it is neither throttled nor waits.
 func (s *Service) Password(ctx context.Context, login, password string, remote netip.Addr) (Principal, error) {
 	if isAPIToken(password) {
 		return s.bearer(password, login)
@@ -50,6 +72,9 @@ func (s *Service) Password(ctx context.Context, login, password string, remote n
 	mark := s.revoked.mark()
 	u, err := s.prove(ctx, login, password, remote)
 	if err != nil {
+		return Principal{}, err
+	}
+	if err := s.passFactor(ctx, u, "", remote); err != nil {
 		return Principal{}, err
 	}
 	p := Principal{Kind: Person, UserID: u.ID, Username: u.Username, Role: u.Role, mark: mark}
@@ -63,7 +88,7 @@ var errLogin = unauthenticated("wrong login or password")
 
 // prove finds the person of a login and checks the password.
 func (s *Service) prove(ctx context.Context, login, password string, remote netip.Addr) (User, error) {
-	g := guess{name: nameKey(login), address: addressKey(remote)}
+	g := guess{name: s.debtor(nameKey(login)), address: s.debtor(addressKey(remote))}
 	if err := s.admit(g); err != nil { // before any work, the look-up included
 		return User{}, err
 	}
@@ -97,8 +122,8 @@ func (s *Service) userByLogin(ctx context.Context, login string) (User, error) {
 // guess says for the throttles which login is tried from where. Logins count by the name as typed, not by the account, so that known and unknown
 // names are throttled alike.
 type guess struct {
-	name    string
-	address string // empty for who holds a session already
+	name    string // debtor of its nameKey
+	address string // debtor of its addressKey; empty for who holds a session already
 }
 
 // verify compares a password with a hash, unless name or address has failed too often, and books the outcome: only failures count, and a

@@ -22,7 +22,7 @@ func TestLogin_ByEitherNameOpensASession(t *testing.T) {
 	f := authtest.New(t, auth.Config{})
 	mustRegister(t, f, "Ada")
 	for _, login := range []string{"Ada", "ada", "ADA@example.org"} {
-		g, err := f.Service.Login(t.Context(), login, password, afar)
+		g, err := f.Service.Login(t.Context(), logsIn(login, password, afar))
 		if err != nil || g.User.Username != "Ada" || g.ExpiresIn != 10*time.Minute {
 			t.Errorf("Login(%q): got %+v, %v, want Ada for 10 min", login, g, err)
 			continue
@@ -52,7 +52,7 @@ func TestLogin_RefusesAlikeAndWorksAlikeForUnknownWrongAndDisabled(t *testing.T)
 		{"", password}, {"bob\x00", password}, {strings.Repeat("b", 10_000), password}, {"b_b", password}, {"%", password}, {"\xff\xfe", password},
 	}
 	for _, a := range attempts {
-		_, err := f.Service.Login(t.Context(), a.login, a.password, afar)
+		_, err := f.Service.Login(t.Context(), logsIn(a.login, a.password, afar))
 		_, merr := f.Service.Password(t.Context(), a.login, a.password, afar)
 		for _, err := range []error{err, merr} {
 			if !errors.Is(err, telemetry.ErrUnauthenticated) {
@@ -77,7 +77,7 @@ func TestLogin_FailuresThrottleTheNameAndOnlyFailuresCount(t *testing.T) {
 		mustRegister(t, f, "ada")
 		mustRegister(t, f, "bob")
 		try := func(login, password string, i int) error {
-			_, err := f.Service.Login(t.Context(), login, password, netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}))
+			_, err := f.Service.Login(t.Context(), logsIn(login, password, netip.AddrFrom4([4]byte{203, 0, 113, byte(i)})))
 			return err
 		}
 		for i := range 20 {
@@ -123,14 +123,14 @@ func TestLogin_FailuresThrottleTheAddress(t *testing.T) {
 		mustRegister(t, f, "ada")
 		for i := range 30 {
 			from := netip.MustParseAddr(fmt.Sprintf("2001:db8::%x", i+1)) // one /64
-			if _, err := f.Service.Login(t.Context(), fmt.Sprint("guess", i), password, from); !errors.Is(err, telemetry.ErrUnauthenticated) {
+			if _, err := f.Service.Login(t.Context(), logsIn(fmt.Sprint("guess", i), password, from)); !errors.Is(err, telemetry.ErrUnauthenticated) {
 				t.Errorf("failure %d: got %v, want ErrUnauthenticated", i, err)
 			}
 		}
-		if _, err := f.Service.Login(t.Context(), "ada", password, netip.MustParseAddr("2001:db8::ffff")); !errors.Is(err, telemetry.ErrTooMany) {
+		if _, err := f.Service.Login(t.Context(), logsIn("ada", password, netip.MustParseAddr("2001:db8::ffff"))); !errors.Is(err, telemetry.ErrTooMany) {
 			t.Errorf("31st from one /64: got %v, want ErrTooMany", err)
 		}
-		if _, err := f.Service.Login(t.Context(), "ada", password, netip.MustParseAddr("2001:db8:0:1::1")); err != nil {
+		if _, err := f.Service.Login(t.Context(), logsIn("ada", password, netip.MustParseAddr("2001:db8:0:1::1"))); err != nil {
 			t.Errorf("from the next /64: got %v, want nil", err)
 		}
 	})
@@ -142,7 +142,7 @@ func TestLogin_ConcurrentGuessesStayNearTheLimit(t *testing.T) {
 	mustRegister(t, f, "ada")
 	var wg sync.WaitGroup
 	for range 40 {
-		wg.Go(func() { f.Service.Login(t.Context(), "ada", "wrong-password", afar) })
+		wg.Go(func() { f.Service.Login(t.Context(), logsIn("ada", "wrong-password", afar)) })
 	}
 	wg.Wait()
 	// Every slot may be at work on one when the limit is reached.
@@ -170,11 +170,20 @@ func TestPassword_IsOverWhenTheAccountsAuthorityEnds(t *testing.T) {
 	}
 }
 
-// interrupting is a store that does something just before a session is created or an account deleted.
+// interrupting is a store that does something just before a session is created, an account deleted or a second factor written.
 type interrupting struct {
 	*authtest.Memory
 	beforeSession func()
 	beforeDelete  func()
+	beforeFactor  func()
+}
+
+func (s *interrupting) PutSecondFactor(ctx context.Context, userID int64, factor auth.SecondFactor) error {
+	if do := s.beforeFactor; do != nil {
+		s.beforeFactor = nil
+		do()
+	}
+	return s.Memory.PutSecondFactor(ctx, userID, factor)
 }
 
 func (s *interrupting) DeleteUser(ctx context.Context, id int64) error {
@@ -227,7 +236,7 @@ func TestLogin_DoesNotSurviveAnEndThatItOverlapped(t *testing.T) {
 					t.Errorf("%s: %v", what, err)
 				}
 			}
-			g, err := s.Login(t.Context(), "ada", password, afar)
+			g, err := s.Login(t.Context(), logsIn("ada", password, afar))
 			if !errors.Is(err, telemetry.ErrUnauthenticated) || g != (auth.Grant{}) {
 				t.Errorf("login overlapped by %s: got %v, %v, want ErrUnauthenticated", what, g, err)
 			}
@@ -244,12 +253,12 @@ func TestLogin_StoreFailureIsNotARefusal(t *testing.T) {
 	mustRegister(t, f, "ada")
 	f.Store.Fail(fmt.Errorf("disk: %w", telemetry.ErrUnavailable))
 	for range 3 {
-		if _, err := f.Service.Login(t.Context(), "ada", password, afar); !errors.Is(err, telemetry.ErrUnavailable) {
+		if _, err := f.Service.Login(t.Context(), logsIn("ada", password, afar)); !errors.Is(err, telemetry.ErrUnavailable) {
 			t.Errorf("with a failing store: got %v, want ErrUnavailable", err)
 		}
 	}
 	f.Store.Fail(nil)
-	if _, err := f.Service.Login(t.Context(), "ada", password, afar); err != nil {
+	if _, err := f.Service.Login(t.Context(), logsIn("ada", password, afar)); err != nil {
 		t.Errorf("afterwards: got %v, want nil: nothing was held against the name", err)
 	}
 }

@@ -116,7 +116,7 @@ func (s *Service) confirm(ctx context.Context, p Principal, field, password stri
 	if err != nil {
 		return User{}, err
 	}
-	match, err := s.verify(ctx, guess{name: nameKey(u.Username)}, password, u.PasswordHash)
+	match, err := s.verify(ctx, guess{name: s.debtor(nameKey(u.Username))}, password, u.PasswordHash)
 	if err != nil {
 		return User{}, err
 	}

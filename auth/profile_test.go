@@ -18,7 +18,7 @@ const newPassword = "another-otter-cherry-43"
 func TestChangePassword_EndsTheOtherSessions(t *testing.T) {
 	f := authtest.New(t, auth.Config{})
 	mine := mustRegister(t, f, "ada")
-	theirs, err := f.Service.Login(t.Context(), "ada", password, afar)
+	theirs, err := f.Service.Login(t.Context(), logsIn("ada", password, afar))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,10 +39,10 @@ func TestChangePassword_EndsTheOtherSessions(t *testing.T) {
 		t.Error("MQTT login with the old password: got live, want dead")
 	}
 	mustRefresh(t, f, mine.RefreshToken)
-	if _, err := f.Service.Login(t.Context(), "ada", password, afar); !errors.Is(err, telemetry.ErrUnauthenticated) {
+	if _, err := f.Service.Login(t.Context(), logsIn("ada", password, afar)); !errors.Is(err, telemetry.ErrUnauthenticated) {
 		t.Errorf("old password: got %v, want ErrUnauthenticated", err)
 	}
-	if _, err := f.Service.Login(t.Context(), "ada", newPassword, afar); err != nil {
+	if _, err := f.Service.Login(t.Context(), logsIn("ada", newPassword, afar)); err != nil {
 		t.Errorf("new password: got %v, want nil", err)
 	}
 }
@@ -87,7 +87,7 @@ func TestAccount_ChangesDoNotOverwriteEachOther(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if _, err := f.Service.Login(t.Context(), "ada", newPassword, afar); err != nil {
+	if _, err := f.Service.Login(t.Context(), logsIn("ada", newPassword, afar)); err != nil {
 		t.Errorf("new password after 400 profile edits: got %v, want nil", err)
 	}
 }
@@ -114,7 +114,7 @@ func TestUpdateProfile_ChangesWhatIsGiven(t *testing.T) {
 
 func TestDeleteAccount_TakesSensorsAndSocketsAlong(t *testing.T) {
 	f, ada, bob := withSensors(t, auth.Config{})
-	g, err := f.Service.Login(t.Context(), "ada", password, afar)
+	g, err := f.Service.Login(t.Context(), logsIn("ada", password, afar))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestDeleteAccount_TakesSensorsAndSocketsAlong(t *testing.T) {
 	if _, err := f.Service.Me(t.Context(), ada); !errors.Is(err, telemetry.ErrNotFound) {
 		t.Errorf("Me: got %v, want ErrNotFound", err)
 	}
-	if _, err := f.Service.Login(t.Context(), "ada", password, afar); !errors.Is(err, telemetry.ErrUnauthenticated) {
+	if _, err := f.Service.Login(t.Context(), logsIn("ada", password, afar)); !errors.Is(err, telemetry.ErrUnauthenticated) {
 		t.Errorf("login: got %v, want ErrUnauthenticated", err)
 	}
 }
@@ -169,7 +169,7 @@ func TestDeleteAccount_EndsALoginThatCameBetween(t *testing.T) {
 	var late auth.Grant
 	store.beforeDelete = func() {
 		var err error
-		if late, err = f.Service.Login(t.Context(), "ada", password, afar); err != nil {
+		if late, err = f.Service.Login(t.Context(), logsIn("ada", password, afar)); err != nil {
 			t.Errorf("login in between: got %v, want nil", err)
 		}
 	}
@@ -181,7 +181,7 @@ func TestDeleteAccount_EndsALoginThatCameBetween(t *testing.T) {
 
 func TestAdminister_DisablesAndPromotesOthersOnly(t *testing.T) {
 	f, admin, bob := withSensors(t, auth.Config{})
-	g, err := f.Service.Login(t.Context(), "bob", password, afar)
+	g, err := f.Service.Login(t.Context(), logsIn("bob", password, afar))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestAdminister_DisablesAndPromotesOthersOnly(t *testing.T) {
 	if _, err := f.Service.Administer(t.Context(), admin, "bob", auth.AccountChange{Disabled: new(false), Role: new(auth.RoleAdmin)}); err != nil {
 		t.Errorf("enable and promote: got %v, want nil", err)
 	}
-	again, err := f.Service.Login(t.Context(), "bob", password, afar)
+	again, err := f.Service.Login(t.Context(), logsIn("bob", password, afar))
 	if err != nil || mustPrincipal(t, f, again).Role != auth.RoleAdmin {
 		t.Errorf("login afterwards: got %v, want an admin", err)
 	}

@@ -38,9 +38,9 @@ func refreshHash(token string) []byte {
 func newID() string { return strings.ToLower(rand.Text()) }
 
 // openSession starts a session for u, whose credentials were proven after mark was taken.
-func (s *Service) openSession(ctx context.Context, u User, mark uint64) (Grant, error) {
+func (s *Service) openSession(ctx context.Context, u User, from Origin, mark uint64) (Grant, error) {
 	now := telemetry.Now()
-	session := Session{ID: newID(), UserID: u.ID, CreatedAt: now, ExpiresAt: now.Add(s.cfg.RefreshTTL)}
+	session := Session{ID: newID(), UserID: u.ID, CreatedAt: now, ExpiresAt: now.Add(s.cfg.RefreshTTL), LastUse: from.use(now)}
 	token, hash := newRefreshToken()
 	if err := s.sessions.CreateSession(ctx, session, hash); err != nil {
 		return Grant{}, fmt.Errorf("open session: %w", err)
@@ -67,8 +67,8 @@ func (s *Service) grant(u User, session Session, refreshToken string) (Grant, er
 // Refresh spends a refresh token for a new pair of tokens of the same session. For 10 s after its first use the token yields further pairs, unless
 // one of those has been used; after that it is ErrReused, which ends the session and its sockets: somebody holds a copy.
 // telemetry.ErrUnauthenticated when it is unknown or its session is over.
-func (s *Service) Refresh(ctx context.Context, refreshToken string) (Grant, error) {
-	session, next, err := s.rotate(ctx, refreshToken)
+func (s *Service) Refresh(ctx context.Context, refreshToken string, from Origin) (Grant, error) {
+	session, next, err := s.rotate(ctx, refreshToken, from)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -83,13 +83,13 @@ func (s *Service) Refresh(ctx context.Context, refreshToken string) (Grant, erro
 	return s.grant(u, session, next)
 }
 
-func (s *Service) rotate(ctx context.Context, refreshToken string) (Session, string, error) {
+func (s *Service) rotate(ctx context.Context, refreshToken string, from Origin) (Session, string, error) {
 	if len(refreshToken) != refreshLength || !strings.HasPrefix(refreshToken, refreshPrefix) {
 		return Session{}, "", errRefresh
 	}
 	next, hash := newRefreshToken()
 	now := telemetry.Now()
-	session, err := s.sessions.RotateRefresh(ctx, refreshHash(refreshToken), hash, now, now.Add(refreshGrace))
+	session, err := s.sessions.RotateRefresh(ctx, refreshHash(refreshToken), hash, from.use(now), now.Add(refreshGrace))
 	switch {
 	case errors.Is(err, ErrReused):
 		s.counts.refreshesReused.Add(1)
@@ -106,7 +106,7 @@ func (s *Service) rotate(ctx context.Context, refreshToken string) (Session, str
 
 // Logout ends the session of a refresh token, with its access tokens and sockets. A token that is worthless already is no error.
 func (s *Service) Logout(ctx context.Context, refreshToken string) error {
-	session, _, err := s.rotate(ctx, refreshToken) // proves that the token is good, by the same rules as its use
+	session, _, err := s.rotate(ctx, refreshToken, Origin{}) // proves that the token is good, by the same rules as its use
 	if errors.Is(err, telemetry.ErrUnauthenticated) {
 		return nil
 	}
@@ -114,26 +114,4 @@ func (s *Service) Logout(ctx context.Context, refreshToken string) error {
 		return err
 	}
 	return s.endSession(ctx, session.UserID, session.ID)
-}
-
-// EndSession ends the session p's access token belongs to, like Logout. telemetry.ErrInvalid for a principal without a session.
-func (s *Service) EndSession(ctx context.Context, p Principal) error {
-	if p.Kind != Person || p.SessionID == "" {
-		return fmt.Errorf("%s has no session: %w", p.Kind, telemetry.ErrInvalid)
-	}
-	return s.endSession(ctx, p.UserID, p.SessionID)
-}
-
-// endSession closes what is open even when the store fails; the error then says that the refresh token may still work.
-func (s *Service) endSession(ctx context.Context, userID int64, id string) error {
-	s.sessionOver(userID, id)
-	if err := s.sessions.EndSession(context.WithoutCancel(ctx), id, telemetry.Now()); err != nil {
-		return fmt.Errorf("end session: %w", err)
-	}
-	return nil
-}
-
-// LogoutAll ends every session, socket and MQTT connection of the account but those of its API tokens.
-func (s *Service) LogoutAll(ctx context.Context, userID int64) error {
-	return s.endSessions(context.WithoutCancel(ctx), userID, "")
 }

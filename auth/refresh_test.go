@@ -16,7 +16,7 @@ import (
 
 func mustRefresh(t *testing.T, f *authtest.Fixture, token string) auth.Grant {
 	t.Helper()
-	g, err := f.Service.Refresh(t.Context(), token)
+	g, err := f.Service.Refresh(t.Context(), token, auth.Origin{})
 	if err != nil {
 		t.Fatalf("Refresh: got %v, want nil", err)
 	}
@@ -34,7 +34,7 @@ func wantOver(t *testing.T, f *authtest.Fixture, grants ...auth.Grant) {
 		if _, err := f.Service.Authenticate(g.AccessToken); !errors.Is(err, telemetry.ErrUnauthenticated) {
 			t.Errorf("access token %d: got %v, want ErrUnauthenticated", i, err)
 		}
-		if _, err := f.Service.Refresh(t.Context(), g.RefreshToken); !errors.Is(err, telemetry.ErrUnauthenticated) {
+		if _, err := f.Service.Refresh(t.Context(), g.RefreshToken, auth.Origin{}); !errors.Is(err, telemetry.ErrUnauthenticated) {
 			t.Errorf("refresh token %d: got %v, want ErrUnauthenticated", i, err)
 		}
 	}
@@ -67,7 +67,7 @@ func TestRefresh_ReuseEndsTheFamilyAndItsSockets(t *testing.T) {
 			f := authtest.New(t, auth.Config{})
 			changes := watch(f)
 			stolen := mustRegister(t, f, "ada")
-			other, err := f.Service.Login(t.Context(), "ada", password, afar)
+			other, err := f.Service.Login(t.Context(), logsIn("ada", password, afar))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +77,7 @@ func TestRefresh_ReuseEndsTheFamilyAndItsSockets(t *testing.T) {
 			}
 			time.Sleep(wait)
 			p := mustPrincipal(t, f, next)
-			if _, err := f.Service.Refresh(t.Context(), stolen.RefreshToken); !errors.Is(err, auth.ErrReused) || !errors.Is(err, telemetry.ErrUnauthenticated) {
+			if _, err := f.Service.Refresh(t.Context(), stolen.RefreshToken, auth.Origin{}); !errors.Is(err, auth.ErrReused) || !errors.Is(err, telemetry.ErrUnauthenticated) {
 				t.Errorf("reuse %s: got %v, want ErrReused", what, err)
 			}
 			want := []auth.Change{{Kind: auth.SessionEnded, UserID: p.UserID, SessionID: p.SessionID}}
@@ -100,7 +100,7 @@ func TestRefresh_DoesNotProlongTheSession(t *testing.T) {
 			t.Errorf("end of the session: got %v, want %v still", g.RefreshExpiresAt, end)
 		}
 		time.Sleep(time.Minute)
-		if _, err := f.Service.Refresh(t.Context(), g.RefreshToken); !errors.Is(err, telemetry.ErrUnauthenticated) || errors.Is(err, auth.ErrReused) {
+		if _, err := f.Service.Refresh(t.Context(), g.RefreshToken, auth.Origin{}); !errors.Is(err, telemetry.ErrUnauthenticated) || errors.Is(err, auth.ErrReused) {
 			t.Errorf("after an hour: got %v, want ErrUnauthenticated", err)
 		}
 	})
@@ -110,7 +110,7 @@ func TestRefresh_RefusesEverythingElse(t *testing.T) {
 	f := authtest.New(t, auth.Config{})
 	g := mustRegister(t, f, "ada")
 	for _, token := range []string{"", "rt_", g.AccessToken, "rt_" + strings.Repeat("A", 43), g.RefreshToken + "A", g.RefreshToken[3:], strings.ToUpper(g.RefreshToken), strings.Repeat("x", 1<<20)} {
-		if _, err := f.Service.Refresh(t.Context(), token); !errors.Is(err, telemetry.ErrUnauthenticated) {
+		if _, err := f.Service.Refresh(t.Context(), token, auth.Origin{}); !errors.Is(err, telemetry.ErrUnauthenticated) {
 			t.Errorf("Refresh(%.20q): got %v, want ErrUnauthenticated", token, err)
 		}
 	}
@@ -176,7 +176,7 @@ func TestLogoutAll_EndsEverySessionOfTheAccount(t *testing.T) {
 	f := authtest.New(t, auth.Config{})
 	changes := watch(f)
 	one, other := mustRegister(t, f, "ada"), mustRegister(t, f, "bob")
-	two, err := f.Service.Login(t.Context(), "ada", password, afar)
+	two, err := f.Service.Login(t.Context(), logsIn("ada", password, afar))
 	if err != nil {
 		t.Fatal(err)
 	}

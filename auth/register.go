@@ -19,6 +19,7 @@ type Registration struct {
 	LastName   string // may be empty
 	SetupToken string `json:"-"` // needed for the first account from another machine
 	Remote     netip.Addr
+	Client     string // Origin.Client of the session it opens
 }
 
 // String hides password and set-up token.
@@ -41,7 +42,7 @@ func (s *Service) Register(ctx context.Context, r Registration) (Grant, error) {
 		return Grant{}, err
 	}
 	// Counted before it can succeed or conflict, which also limits asking for names and guessing at the set-up token.
-	if wait := s.limits.registrations.take(addressKey(r.Remote), s.clock.now()); wait > 0 {
+	if wait := s.limits.registrations.take(s.debtor(addressKey(r.Remote)), s.clock.now()); wait > 0 {
 		s.counts.registrationsThrottled.Add(1)
 		return Grant{}, &RateError{RetryAfter: wait}
 	}
@@ -52,7 +53,7 @@ func (s *Service) Register(ctx context.Context, r Registration) (Grant, error) {
 	}
 	s.counts.registrations.Add(1)
 	s.log.Info("account registered", "user", u.ID, "role", u.Role)
-	return s.openSession(ctx, u, mark)
+	return s.openSession(ctx, u, Origin{r.Remote, r.Client}, mark)
 }
 
 // CreateUser makes an account on the word of whoever runs the shell: no throttle, no registration policy, no set-up token. The first becomes admin.

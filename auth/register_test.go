@@ -89,7 +89,7 @@ func TestRegister_Closed(t *testing.T) {
 	if err != nil || u.Role != auth.RoleAdmin || u.ID == 0 {
 		t.Errorf("CreateUser from the shell: got %+v, %v, want an admin", u, err)
 	}
-	if _, err := f.Service.Login(t.Context(), "ada", password, afar); err != nil {
+	if _, err := f.Service.Login(t.Context(), logsIn("ada", password, afar)); err != nil {
 		t.Errorf("its login: got %v, want nil", err)
 	}
 }

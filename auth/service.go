@@ -21,7 +21,7 @@ type Config struct {
 	// Limits; zero or less means none.
 	TicketsPerMinute       int // per account or sensor
 	RegistrationsPerHour   int // per address; an IPv6 address stands for its /64
-	LoginFailuresPerMinute int // per login name; three times as many per address
+	LoginFailuresPerMinute int // per login name; three times as many per address; as many an hour of an account's second factor
 }
 
 // Who may register.
@@ -81,6 +81,7 @@ func (c Config) withDefaults() (Config, error) {
 // It starts no goroutine and needs no closing.
 type Service struct {
 	cfg      Config
+	keys     *Keys
 	accounts Accounts
 	sessions Sessions
 	tokens   APITokens
@@ -101,6 +102,7 @@ type Service struct {
 	counts  counters
 	limits  struct {
 		names, addresses *throttle // failed logins
+		codes            *throttle // wrong codes of second factors, by account
 		registrations    *throttle
 		tickets          *throttle
 	}
@@ -114,7 +116,7 @@ func NewService(cfg Config, keys *Keys, accounts Accounts, sessions Sessions, to
 	}
 	c := newClock()
 	s := &Service{
-		cfg: cfg, accounts: accounts, sessions: sessions, tokens: tokens, dir: dir, changes: changes, log: log.With("component", "auth"),
+		cfg: cfg, keys: keys, accounts: accounts, sessions: sessions, tokens: tokens, dir: dir, changes: changes, log: log.With("component", "auth"),
 		clock:   c,
 		access:  newSeal("at+jwt", "sensorcast/api", keys.access, c),
 		ticket:  newSeal("ticket+jwt", "sensorcast/ws", keys.ticket, c),
@@ -128,6 +130,7 @@ func NewService(cfg Config, keys *Keys, accounts Accounts, sessions Sessions, to
 	}
 	s.limits.names = newThrottle(cfg.LoginFailuresPerMinute, time.Minute)
 	s.limits.addresses = newThrottle(failuresPerAddress*cfg.LoginFailuresPerMinute, time.Minute)
+	s.limits.codes = newThrottle(cfg.LoginFailuresPerMinute, time.Hour)
 	s.limits.registrations = newThrottle(cfg.RegistrationsPerHour, time.Hour)
 	s.limits.tickets = newThrottle(cfg.TicketsPerMinute, time.Minute)
 	if err := s.recallEnded(); err != nil {

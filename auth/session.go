@@ -16,6 +16,14 @@ type Session struct {
 	UserID    int64
 	CreatedAt telemetry.Millis
 	ExpiresAt telemetry.Millis // absolute: refreshing does not move it
+	LastUse   Use              // the login, or the newest refresh
+}
+
+// Use is when and from where a session was opened or refreshed.
+type Use struct {
+	At      telemetry.Millis
+	Address string // empty: unknown
+	Client  string // what the client called itself, cut; empty: nothing
 }
 
 // Sessions is what package auth needs of the store for sessions. All methods are safe for concurrent use, atomic, and durable when they return nil.
@@ -23,7 +31,8 @@ type Sessions interface {
 	// CreateSession stores s with the hash of its first refresh token, unspent.
 	CreateSession(ctx context.Context, s Session, refreshHash []byte) error
 
-	// RotateRefresh spends the refresh token whose hash is old and adds next, unspent, to the same session. In one transaction:
+	// RotateRefresh spends the refresh token whose hash is old and adds next, unspent, to the same session. In one transaction, now being
+	// use.At:
 	//
 	//	old unknown, its session ended, or now ≥ ExpiresAt     → telemetry.ErrUnauthenticated (not ErrReused); nothing changes
 	//	old unspent                                            → spent, with grace until graceUntil; next added as its successor
@@ -32,8 +41,15 @@ type Sessions interface {
 	//
 	// So a lost reply can be repeated, two tabs that refresh at once both go on with a successor of their own, each sibling rotates further like
 	// any token and is recognised when it comes again, and a token whose successor has been used is never accepted. Spent hashes are remembered
-	// for at least a day; a forgotten one is unknown. The session is returned with nil and with ErrReused.
-	RotateRefresh(ctx context.Context, old, next []byte, now, graceUntil telemetry.Millis) (Session, error)
+	// for at least a day; a forgotten one is unknown. The session is returned with nil, use being its last, and with ErrReused, its last use as it was.
+	RotateRefresh(ctx context.Context, old, next []byte, use Use, graceUntil telemetry.Millis) (Session, error)
+
+	// LiveSessions returns those sessions of the account that have neither ended nor expired at now, newest login first and among those of one
+	// instant by id, descending: at most limit of them (at least one), after the session of that place; the zero Session starts at the newest.
+	LiveSessions(ctx context.Context, userID int64, now telemetry.Millis, after Session, limit int) ([]Session, error)
+
+	// LiveSession returns the session of that id when it is one LiveSessions would list; telemetry.ErrNotFound.
+	LiveSession(ctx context.Context, userID int64, now telemetry.Millis, id string) (Session, error)
 
 	// EndSession ends the session; its refresh tokens are worthless from then on. Ending an ended or unknown one is no error and moves no time.
 	EndSession(ctx context.Context, id string, at telemetry.Millis) error

@@ -14,9 +14,10 @@ type throttle struct {
 	cost  time.Duration // of one event
 	grace time.Duration // debt that is let pass
 
-	mu    sync.Mutex
-	debts map[string]*list.Element // guarded by mu
-	order list.List                // guarded by mu; *debt, most recently charged first
+	mu      sync.Mutex
+	debts   map[string]*list.Element // guarded by mu
+	order   list.List                // guarded by mu; *debt, most recently charged first
+	changed map[string]struct{}      // guarded by mu; since changes returned them, at most maxThrottled; nil: nobody keeps the debts
 }
 
 type debt struct {
@@ -79,6 +80,7 @@ func (t *throttle) chargeLocked(key string, now time.Time) {
 	}
 	d.paid = d.paid.Add(t.cost)
 	t.order.MoveToFront(e)
+	t.noteLocked(key)
 }
 
 // take books one event for key if it may go ahead, and otherwise says how long to wait.
@@ -105,5 +107,6 @@ func (t *throttle) clear(key string) {
 	if e, ok := t.debts[key]; ok {
 		t.order.Remove(e)
 		delete(t.debts, key)
+		t.noteLocked(key)
 	}
 }

@@ -46,6 +46,7 @@ func (r refusal) Error() string { return r.v5.Reason }
 var (
 	refusedVersion     = refusal{packets.ErrUnsupportedProtocolVersion, packets.Err3UnsupportedProtocolVersion}
 	refusedLogin       = refusal{packets.ErrBadUsernameOrPassword, packets.ErrMalformedUsernameOrPassword}
+	refusedFactor      = refusal{packets.Code{Code: packets.ErrNotAuthorized.Code, Reason: wantsToken}, packets.Err3NotAuthorized}
 	refusedAnonymous   = refusal{packets.ErrNotAuthorized, packets.Err3NotAuthorized}
 	refusedWill        = refusal{packets.ErrNotAuthorized, packets.Err3NotAuthorized}
 	refusedClientID    = refusal{packets.ErrClientIdentifierNotValid, packets.Err3ClientIdentifierNotValid}
@@ -54,6 +55,9 @@ var (
 	refusedUnavailable = refusal{packets.ErrServerUnavailable, packets.Err3ServerUnavailable}
 	refusedBusy        = refusal{packets.ErrServerBusy, packets.Err3ServerUnavailable}
 )
+
+// wantsToken is what somebody with a second factor is told, who has no way to show a code over MQTT.
+const wantsToken = "account has a second factor: use an API token as the password"
 
 // connect handles the first packet: from its successful end on, this connection is the only one in its session. It blocks while a
 // person's password is checked and while the session's former connection ends.

@@ -56,6 +56,10 @@ func (b *Broker) refusalOf(err error, named bool) refusal {
 	case errors.Is(err, telemetry.ErrUnauthenticated) && !named:
 		b.counters.loginFailures.Add(1)
 		return refusedAnonymous
+	case errors.Is(err, auth.ErrSecondFactor):
+		b.log.Info("login refused", "reason", wantsToken) // only who knows the password hears of it
+		b.counters.loginFailures.Add(1)
+		return refusedFactor
 	case errors.Is(err, telemetry.ErrUnauthenticated):
 		b.counters.loginFailures.Add(1)
 		return refusedLogin

@@ -6,12 +6,12 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"sensorcast/auth"
+	"sensorcast/auth/authtest"
 	"sensorcast/telemetry"
 )
 
@@ -22,6 +22,8 @@ func TestConnect_CodesOfRefusal(t *testing.T) {
 			switch login {
 			case "hasty":
 				return auth.Principal{}, &auth.RateError{RetryAfter: 1}
+			case "careful":
+				return auth.Principal{}, auth.ErrSecondFactor
 			case "overloaded":
 				return auth.Principal{}, telemetry.ErrUnavailable
 			case "slow":
@@ -48,6 +50,7 @@ func TestConnect_CodesOfRefusal(t *testing.T) {
 		{"person, wrong password", "ann", "px", nil, 4, 0x86},
 		{"person, no password", "ann", "", nil, 4, 0x86},
 		{"nobody", "nobody", "pw", nil, 4, 0x86},
+		{"person with a second factor", "careful", "pw", nil, 5, 0x87},
 		{"anonymous", "", "", nil, 5, 0x87},
 		{"throttled", "hasty", "pw", nil, 3, 0x97},
 		{"overloaded", "overloaded", "pw", nil, 3, 0x88},
@@ -71,8 +74,8 @@ func TestConnect_CodesOfRefusal(t *testing.T) {
 			}
 		}
 	}
-	if s := h.Stats(); s.LoginFailures != 14 || s.Throttled != 8 {
-		t.Errorf("got %d failures and %d throttled, want 14 and 8", s.LoginFailures, s.Throttled)
+	if s := h.Stats(); s.LoginFailures != 16 || s.Throttled != 8 {
+		t.Errorf("got %d failures and %d throttled, want 16 and 8", s.LoginFailures, s.Throttled)
 	}
 }
 
@@ -128,49 +131,13 @@ func TestConnected_FollowsTheConnections(t *testing.T) {
 	eventually(t, "A is not connected, though its session is kept", func() bool { return !h.Connected("A") })
 }
 
-// accounts is as much of a store as logging in needs.
-type accounts struct {
-	auth.Accounts
-	auth.Sessions
-	auth.APITokens
-	mu    sync.Mutex
-	users []auth.User
-}
-
-func (a *accounts) CountUsers(context.Context) (int, error) { return len(a.users), nil }
-
-func (a *accounts) CreateUser(_ context.Context, u *auth.User) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	u.ID = int64(len(a.users) + 1)
-	a.users = append(a.users, *u)
-	return nil
-}
-
-func (a *accounts) UserByLogin(_ context.Context, login string) (auth.User, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, u := range a.users {
-		if strings.EqualFold(u.Username, login) || strings.EqualFold(u.Email, login) {
-			return u, nil
-		}
-	}
-	return auth.User{}, telemetry.ErrNotFound
-}
-
-func (a *accounts) EndedSince(context.Context, telemetry.Millis) (map[string]telemetry.Millis, error) {
-	return nil, nil
-}
-
-func (a *accounts) EveryAPIToken(context.Context) ([]auth.APIToken, error) { return nil, nil }
-
 // With auth itself behind it: a person logs in by name and by e-mail, a sensor by serial, and a rotated secret ends its connection.
 func TestConnect_WithTheRealAuth(t *testing.T) {
 	keys, err := auth.LoadKeys(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, changes, store, quiet := auth.NewDirectory(keys), &auth.Changes{}, &accounts{}, slog.New(slog.DiscardHandler)
+	dir, changes, store, quiet := auth.NewDirectory(keys), &auth.Changes{}, authtest.NewMemory(), slog.New(slog.DiscardHandler)
 	service, err := auth.NewService(auth.Config{}, keys, store, store, store, dir, changes, quiet)
 	if err != nil {
 		t.Fatal(err)
@@ -188,6 +155,17 @@ func TestConnect_WithTheRealAuth(t *testing.T) {
 	}
 	if got := h.dial(t).connect("carla", "wrong").ReasonCode; got != 4 {
 		t.Errorf("wrong password: got CONNACK %#x, want 4", got)
+	}
+	carla, err := store.UserByLogin(t.Context(), "carla")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.PutSecondFactor(t.Context(), carla.ID, auth.SecondFactor{On: true}); err != nil {
+		t.Fatal(err)
+	}
+	got := h.dial(t).connect("carla", "correct horse battery", v5)
+	if got.ReasonCode != packets.ErrNotAuthorized.Code || !strings.Contains(got.Properties.ReasonString, "API token") || !strings.Contains(h.log.String(), "API token") {
+		t.Errorf("with a second factor: got CONNACK %#x, %q, want %#x and, in the log too, what to use", got.ReasonCode, got.Properties.ReasonString, packets.ErrNotAuthorized.Code)
 	}
 	secret := auth.NewDeviceSecret()
 	put := func(secret string) {

@@ -3,9 +3,9 @@
 // prints, what it answers and what its admin listener tells, so that they hold whatever becomes of the code. What wants a clock of its
 // own or a look inside belongs to the package it is about.
 //
-// harness, fleet: processes, accounts, sensors, figures. door, packet, client, peer: MQTT by hand. The rest are tests: endtoend, edge and
-// command for the product; conformance, malformed and defects for the protocol; interop for other people's clients; journal, crash, will,
-// takeover, storm and footprint for what goes wrong and for many at once; relay for viewers, many of them, through all of it. canary looks
+// harness, fleet: processes, accounts, sensors, figures. door, packet, client, peer: MQTT by hand. The rest are tests: endtoend, login, edge
+// and command for the product; conformance, malformed and defects for the protocol; interop for other people's clients; journal, crash, will,
+// takeover, storm, logins and footprint for what goes wrong and for many at once; relay for viewers, many of them, through all of it. canary looks
 // for secrets in whatever any of these servers said.
 package drive
 

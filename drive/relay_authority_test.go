@@ -60,6 +60,12 @@ var changes = []struct {
 	{"logout-all", func(c *account) (string, string, *person, any) {
 		return "POST", "/auth/logout-all", c.first, nil
 	}, map[string]fate{firstOfA: loggedOut, secondOfA: loggedOut, secondOfAB: loggedOut, mqttPerson: revoked}},
+	{"session", func(c *account) (string, string, *person, any) {
+		return "DELETE", "/users/me/sessions/" + c.second.sessions()[1], c.second, nil // by the next to last login
+	}, map[string]fate{firstOfA: loggedOut}},
+	{"factor", func(c *account) (string, string, *person, any) {
+		return "POST", "/users/me/second-factor/confirm", c.second, map[string]any{"code": c.second.enrol()}
+	}, map[string]fate{firstOfA: loggedOut, mqttPerson: revoked}},
 	{"password", func(c *account) (string, string, *person, any) {
 		return "POST", "/users/me/password", c.second, map[string]any{"current_password": c.first.password, "new_password": "another horse " + c.name}
 	}, map[string]fate{firstOfA: loggedOut, mqttPerson: revoked}},

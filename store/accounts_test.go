@@ -75,7 +75,7 @@ func TestForgetSessions_KeepsWhatMayStillBeAskedFor(t *testing.T) {
 		old, next string
 		at        telemetry.Millis
 	}{{"live", "second", old}, {"second", "third", recent}} {
-		if _, err := d.RotateRefresh(t.Context(), []byte(r.old), []byte(r.next), r.at, r.at); err != nil {
+		if _, err := d.RotateRefresh(t.Context(), []byte(r.old), []byte(r.next), auth.Use{At: r.at}, r.at); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,11 +91,11 @@ func TestForgetSessions_KeepsWhatMayStillBeAskedFor(t *testing.T) {
 	if got := count(t, d, "SELECT count(*) FROM sessions"); got != 3 {
 		t.Errorf("sessions left: got %d, want 3", got)
 	}
-	_, err := d.RotateRefresh(t.Context(), []byte("live"), []byte("x"), now, now)
+	_, err := d.RotateRefresh(t.Context(), []byte("live"), []byte("x"), auth.Use{At: now}, now)
 	if !errors.Is(err, telemetry.ErrUnauthenticated) || errors.Is(err, auth.ErrReused) {
 		t.Errorf("forgotten token: got %v, want unknown", err)
 	}
-	if _, err := d.RotateRefresh(t.Context(), []byte("second"), []byte("x"), now, now); !errors.Is(err, auth.ErrReused) {
+	if _, err := d.RotateRefresh(t.Context(), []byte("second"), []byte("x"), auth.Use{At: now}, now); !errors.Is(err, auth.ErrReused) {
 		t.Errorf("remembered token: got %v, want %v", err, auth.ErrReused)
 	}
 }

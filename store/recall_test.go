@@ -99,6 +99,8 @@ func TestOpen_FirstSchemaIsUpgraded(t *testing.T) {
 		"DROP TABLE mqtt_subscriptions", "DROP TABLE mqtt_sessions", "DROP TABLE commands", "DROP TABLE spent_tokens", "ALTER TABLE log DROP COLUMN pruned_to",
 		"DROP TABLE api_tokens",
 		"DROP TABLE heartbeat", "ALTER TABLE sensor_status DROP COLUMN silent_from", "DELETE FROM goose_db_version WHERE version_id > 1",
+		"ALTER TABLE sessions DROP COLUMN last_used_at", "ALTER TABLE sessions DROP COLUMN address", "ALTER TABLE sessions DROP COLUMN client",
+		"DROP TABLE recovery_codes", "DROP TABLE second_factors", "DROP TABLE debts",
 	} {
 		if _, err := d.write.db.Exec(query); err != nil {
 			t.Fatalf("%s: %v", query, err)

@@ -17,8 +17,8 @@ const rememberSessions = 7 * 24 * time.Hour
 // CreateSession implements auth.Sessions.
 func (d *DB) CreateSession(ctx context.Context, s auth.Session, refreshHash []byte) error {
 	err := d.write.do(ctx, func(tx *sql.Tx) error {
-		_, err := tx.Exec("INSERT INTO sessions (id, user_id, created_at, expires_at) VALUES (?,?,?,?)",
-			s.ID, s.UserID, int64(s.CreatedAt), int64(s.ExpiresAt))
+		_, err := tx.Exec("INSERT INTO sessions (id, user_id, created_at, expires_at, last_used_at, address, client) VALUES (?,?,?,?,?,?,?)",
+			s.ID, s.UserID, int64(s.CreatedAt), int64(s.ExpiresAt), int64(s.LastUse.At), s.LastUse.Address, s.LastUse.Client)
 		if err != nil {
 			return err
 		}
@@ -45,9 +45,9 @@ type token struct {
 }
 
 // RotateRefresh implements auth.Sessions.
-func (d *DB) RotateRefresh(ctx context.Context, old, next []byte, now, graceUntil telemetry.Millis) (auth.Session, error) {
+func (d *DB) RotateRefresh(ctx context.Context, old, next []byte, use auth.Use, graceUntil telemetry.Millis) (auth.Session, error) {
 	var t token
-	reused := false
+	now, reused := use.At, false
 	err := d.write.do(ctx, func(tx *sql.Tx) (err error) {
 		t, err = findToken(tx, old)
 		switch {
@@ -66,7 +66,9 @@ func (d *DB) RotateRefresh(ctx context.Context, old, next []byte, now, graceUnti
 			reused = true
 			return endSessions(tx, "id = ?", t.session.ID, now)
 		}
-		return addToken(tx, next, t.session.ID, old)
+		t.session.LastUse = use
+		_, err = tx.Exec("UPDATE sessions SET last_used_at = ?, address = ?, client = ? WHERE id = ?", int64(use.At), use.Address, use.Client, t.session.ID)
+		return errors.Join(err, addToken(tx, next, t.session.ID, old))
 	})
 	if err != nil {
 		return auth.Session{}, fmt.Errorf("rotate refresh token: %w", err)
@@ -79,11 +81,18 @@ func (d *DB) RotateRefresh(ctx context.Context, old, next []byte, now, graceUnti
 
 func findToken(tx *sql.Tx, hash []byte) (t token, err error) {
 	err = tx.QueryRow(`
-		SELECT s.id, s.user_id, s.created_at, s.expires_at, s.ended_at, t.spent_at, t.grace_until,
+		SELECT `+sessionColumns+`, s.ended_at, t.spent_at, t.grace_until,
 			EXISTS (SELECT 1 FROM refresh_tokens c WHERE c.session_id = t.session_id AND c.parent = t.hash AND c.spent_at <> 0)
 		FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.hash = ?`, hash).Scan(
-		&t.session.ID, &t.session.UserID, &t.session.CreatedAt, &t.session.ExpiresAt, &t.ended, &t.spent, &t.graceUntil, &t.superseded)
+		append(fieldsOf(&t.session), &t.ended, &t.spent, &t.graceUntil, &t.superseded)...)
 	return t, err
+}
+
+const sessionColumns = "s.id, s.user_id, s.created_at, s.expires_at, s.last_used_at, s.address, s.client"
+
+// fieldsOf is where sessionColumns go.
+func fieldsOf(s *auth.Session) []any {
+	return []any{&s.ID, &s.UserID, &s.CreatedAt, &s.ExpiresAt, &s.LastUse.At, &s.LastUse.Address, &s.LastUse.Client}
 }
 
 // EndSession implements auth.Sessions.

@@ -80,6 +80,7 @@ var (
 	_ auth.Accounts   = (*DB)(nil)
 	_ auth.Sessions   = (*DB)(nil)
 	_ auth.APITokens  = (*DB)(nil)
+	_ auth.Ledger     = (*DB)(nil)
 	_ ingest.Recorder = (*DB)(nil)
 	_ command.Keeper  = (*DB)(nil)
 )

@@ -18,6 +18,7 @@ func TestStore(t *testing.T, open func(t *testing.T) Store) {
 		{"TakenNamesConflictWithoutCase", takenNamesConflict},
 		{"UpdateWritesWhatMayChange", updateWritesWhatMayChange},
 		{"DeletedAccountIsGone", deletedAccountIsGone},
+		{"SecondFactorIsReplacedAndGoesWithItsAccount", secondFactorIsReplaced},
 		{"RefreshRotates", refreshRotates},
 		{"RefreshOfUnknownOrOverIsUnauthenticated", refreshOfUnknownOrOver},
 		{"LostReplyMayBeRepeatedInGrace", lostReplyMayBeRepeated},
@@ -28,10 +29,12 @@ func TestStore(t *testing.T, open func(t *testing.T) Store) {
 		{"ConcurrentRefreshesAllWork", concurrentRefreshes},
 		{"EndedSessionStaysEnded", endedSessionStaysEnded},
 		{"EndSessionsSparesOneAndOthers", endSessionsSpares},
+		{"LiveSessionsAreListedNewestFirstInPages", liveSessionsAreListed},
 		{"TokenIsSpentOnce", tokenIsSpentOnce},
 		{"APITokensAreKeptAsTheyAre", apiTokensAreKeptAsTheyAre},
 		{"UsesOfAPITokensAreNoted", usesOfAPITokensAreNoted},
 		{"DeletedAPITokenIsGone", deletedAPITokenIsGone},
+		{"DebtsAreKeptUntilTheyArePaid", debtsAreKept},
 	} {
 		t.Run(c.claim, func(t *testing.T) { c.check(t, open(t)) })
 	}

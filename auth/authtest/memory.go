@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ type Store interface {
 	auth.Accounts
 	auth.Sessions
 	auth.APITokens
+	auth.Ledger
 }
 
 // Memory is a Store that forgets with the process. Safe for concurrent use.
@@ -24,10 +26,12 @@ type Memory struct {
 	mu       sync.Mutex
 	lastID   int64               // guarded by mu, as all below
 	users    map[int64]auth.User // by id
+	factors  map[int64]auth.SecondFactor
 	sessions map[string]*session
 	spent    map[string]bool
 	tokens   map[string]*token // by hash
 	keys     []auth.APIToken
+	debts    map[auth.Debt]telemetry.Millis // when each is paid, PaidAt being zero in the key
 	fail     error
 }
 
@@ -47,7 +51,11 @@ type token struct {
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{users: make(map[int64]auth.User), sessions: make(map[string]*session), tokens: make(map[string]*token), spent: make(map[string]bool)}
+	return &Memory{
+		users: make(map[int64]auth.User), factors: make(map[int64]auth.SecondFactor),
+		sessions: make(map[string]*session), tokens: make(map[string]*token), spent: make(map[string]bool),
+		debts: make(map[auth.Debt]telemetry.Millis),
+	}
 }
 
 // Fail makes every method answer err from now on, until Fail(nil).
@@ -136,6 +144,7 @@ func (m *Memory) DeleteUser(_ context.Context, id int64) error {
 		return m.missing("account")
 	}
 	delete(m.users, id)
+	delete(m.factors, id)
 	for hash, t := range m.tokens {
 		if t.session.UserID == id {
 			delete(m.tokens, hash)
@@ -152,6 +161,37 @@ func (m *Memory) CountUsers(context.Context) (int, error) {
 	return len(m.users), m.fail
 }
 
+// SecondFactor implements auth.SecondFactors.
+func (m *Memory) SecondFactor(_ context.Context, userID int64) (auth.SecondFactor, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f, ok := m.factors[userID]; ok {
+		return f, m.fail
+	}
+	return auth.SecondFactor{}, m.missing("second factor")
+}
+
+// PutSecondFactor implements auth.SecondFactors.
+func (m *Memory) PutSecondFactor(_ context.Context, userID int64, f auth.SecondFactor) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.users[userID]; !ok || m.fail != nil {
+		return m.missing("account")
+	}
+	m.factors[userID] = f
+	return nil
+}
+
+// DeleteSecondFactor implements auth.SecondFactors.
+func (m *Memory) DeleteSecondFactor(_ context.Context, userID int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail == nil {
+		delete(m.factors, userID)
+	}
+	return m.fail
+}
+
 // CreateSession implements auth.Sessions.
 func (m *Memory) CreateSession(_ context.Context, s auth.Session, refreshHash []byte) error {
 	m.mu.Lock()
@@ -165,9 +205,10 @@ func (m *Memory) CreateSession(_ context.Context, s auth.Session, refreshHash []
 }
 
 // RotateRefresh implements auth.Sessions.
-func (m *Memory) RotateRefresh(_ context.Context, old, next []byte, now, graceUntil telemetry.Millis) (auth.Session, error) {
+func (m *Memory) RotateRefresh(_ context.Context, old, next []byte, use auth.Use, graceUntil telemetry.Millis) (auth.Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	now := use.At
 	if m.fail != nil {
 		return auth.Session{}, m.fail
 	}
@@ -186,7 +227,40 @@ func (m *Memory) RotateRefresh(_ context.Context, old, next []byte, now, graceUn
 		return t.session.Session, auth.ErrReused
 	}
 	m.tokens[string(next)] = &token{session: t.session, parent: t}
+	t.session.LastUse = use
 	return t.session.Session, nil
+}
+
+// LiveSessions implements auth.Sessions.
+func (m *Memory) LiveSessions(_ context.Context, userID int64, now telemetry.Millis, after auth.Session, limit int) ([]auth.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var live []auth.Session
+	for _, s := range m.sessions {
+		if s.live(userID, now) && (after.ID == "" || newestFirst(after, s.Session) < 0) {
+			live = append(live, s.Session)
+		}
+	}
+	slices.SortFunc(live, newestFirst)
+	return live[:min(len(live), max(limit, 1))], m.fail
+}
+
+func newestFirst(a, b auth.Session) int {
+	return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(b.ID, a.ID))
+}
+
+func (s *session) live(userID int64, now telemetry.Millis) bool {
+	return s.UserID == userID && s.endedAt == 0 && now < s.ExpiresAt
+}
+
+// LiveSession implements auth.Sessions.
+func (m *Memory) LiveSession(_ context.Context, userID int64, now telemetry.Millis, id string) (auth.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s, ok := m.sessions[id]; ok && s.live(userID, now) {
+		return s.Session, m.fail
+	}
+	return auth.Session{}, m.missing("session")
 }
 
 // EndSession implements auth.Sessions.
@@ -285,4 +359,32 @@ func (m *Memory) DeleteAPIToken(_ context.Context, id string) error {
 	}
 	m.keys = slices.Delete(m.keys, i, i+1)
 	return nil
+}
+
+// SaveDebts implements auth.Ledger.
+func (m *Memory) SaveDebts(_ context.Context, debts []auth.Debt, now telemetry.Millis) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
+	for _, d := range debts {
+		m.debts[auth.Debt{Kind: d.Kind, Debtor: d.Debtor}] = d.PaidAt
+	}
+	maps.DeleteFunc(m.debts, func(_ auth.Debt, paid telemetry.Millis) bool { return paid <= now })
+	return nil
+}
+
+// Debts implements auth.Ledger.
+func (m *Memory) Debts(_ context.Context, now telemetry.Millis, limit int) ([]auth.Debt, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var debts []auth.Debt
+	for d, paid := range m.debts {
+		if d.PaidAt = paid; paid > now {
+			debts = append(debts, d)
+		}
+	}
+	slices.SortFunc(debts, func(a, b auth.Debt) int { return cmp.Compare(a.PaidAt, b.PaidAt) })
+	return debts[max(0, len(debts)-limit):], m.fail
 }

@@ -22,7 +22,7 @@ func hashOf(name string) []byte {
 // mustOpen opens a session whose id and first refresh token are called name.
 func mustOpen(t *testing.T, s Store, userID int64, name string) auth.Session {
 	t.Helper()
-	session := auth.Session{ID: name, UserID: userID, CreatedAt: start, ExpiresAt: expiry}
+	session := auth.Session{ID: name, UserID: userID, CreatedAt: start, ExpiresAt: expiry, LastUse: auth.Use{At: start, Address: "203.0.113.7", Client: name}}
 	if err := s.CreateSession(t.Context(), session, hashOf(name)); err != nil {
 		t.Fatalf("CreateSession(%s): got %v, want nil", name, err)
 	}
@@ -31,7 +31,12 @@ func mustOpen(t *testing.T, s Store, userID int64, name string) auth.Session {
 
 func rotate(t *testing.T, s Store, old, next string, after telemetry.Millis) (auth.Session, error) {
 	t.Helper()
-	return s.RotateRefresh(t.Context(), hashOf(old), hashOf(next), start+after, start+after+grace)
+	return s.RotateRefresh(t.Context(), hashOf(old), hashOf(next), useAfter(after), start+after+grace)
+}
+
+// useAfter is the use that a rotation after so long notes.
+func useAfter(after telemetry.Millis) auth.Use {
+	return auth.Use{At: start + after, Address: "2001:db8::1", Client: "refresher"}
 }
 
 func mustRotate(t *testing.T, s Store, old, next string, after telemetry.Millis) auth.Session {
@@ -55,7 +60,7 @@ func wantRefused(t *testing.T, s Store, old string, after telemetry.Millis) {
 func wantReused(t *testing.T, s Store, old string, after telemetry.Millis, session auth.Session, family ...string) {
 	t.Helper()
 	got, err := rotate(t, s, old, old+"-never", after)
-	if !errors.Is(err, auth.ErrReused) || got != session {
+	if got.LastUse = session.LastUse; !errors.Is(err, auth.ErrReused) || got != session {
 		t.Errorf("RotateRefresh(%s) at +%d ms: got %+v, %v, want %+v, ErrReused", old, after, got, err, session)
 	}
 	for _, name := range append(family, old, old+"-never") {
@@ -76,7 +81,9 @@ func refreshRotates(t *testing.T, s Store) {
 	old := "a"
 	for i := range 5 {
 		next := fmt.Sprintf("a%d", i)
-		if got := mustRotate(t, s, old, next, telemetry.Millis(i+1)*60*second); got != session {
+		after := telemetry.Millis(i+1) * 60 * second
+		session.LastUse = useAfter(after)
+		if got := mustRotate(t, s, old, next, after); got != session {
 			t.Errorf("RotateRefresh: got %+v, want %+v", got, session)
 		}
 		old = next
@@ -131,6 +138,7 @@ func reuseOfGrandparent(t *testing.T, s Store) {
 
 func concurrentRefreshes(t *testing.T, s Store) {
 	session := openOne(t, s)
+	session.LastUse = useAfter(second)
 	const tabs = 16
 	var wg sync.WaitGroup
 	for i := range tabs {
@@ -191,6 +199,49 @@ func endSessionsSpares(t *testing.T, s Store) {
 		wantRefused(t, s, name, 2*second)
 	}
 	mustRotate(t, s, "b1", "b2", 2*second)
+}
+
+func liveSessionsAreListed(t *testing.T, s Store) {
+	ada, bob := mustCreate(t, s, "ada"), mustCreate(t, s, "bob")
+	var want []auth.Session // newest first, those of one instant by id
+	for i := range 6 {
+		session := auth.Session{
+			ID: fmt.Sprint("a", i), UserID: ada.ID, CreatedAt: start + telemetry.Millis(i/2), ExpiresAt: expiry + telemetry.Millis(i),
+			LastUse: auth.Use{At: start, Address: "203.0.113.7", Client: fmt.Sprint("client ", i)},
+		}
+		if err := s.CreateSession(t.Context(), session, hashOf(session.ID)); err != nil {
+			t.Fatalf("CreateSession: got %v, want nil", err)
+		}
+		want = append([]auth.Session{session}, want...)
+	}
+	mustOpen(t, s, bob.ID, "b")
+	if err := s.EndSession(t.Context(), "a5", start+second); err != nil {
+		t.Fatalf("EndSession: got %v, want nil", err)
+	}
+	want = want[1:5] // a5 has ended, a0 expires at expiry
+	want[2].LastUse = mustRotate(t, s, "a2", "next", second).LastUse
+	var got []auth.Session
+	for after := (auth.Session{}); len(got) < 10; after = got[len(got)-1] {
+		page, err := s.LiveSessions(t.Context(), ada.ID, expiry, after, 3)
+		if err != nil || len(page) > 3 {
+			t.Fatalf("LiveSessions: got %+v, %v, want at most 3, nil", page, err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		got = append(got, page...)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("pages: got %+v, want %+v", got, want)
+	}
+	if one, err := s.LiveSession(t.Context(), ada.ID, expiry, "a2"); err != nil || one != want[2] {
+		t.Errorf("LiveSession: got %+v, %v, want %+v", one, err, want[2])
+	}
+	for what, id := range map[string]string{"an expired": "a0", "an ended": "a5", "somebody else's": "b", "an unknown": "x"} {
+		if one, err := s.LiveSession(t.Context(), ada.ID, expiry, id); !errors.Is(err, telemetry.ErrNotFound) {
+			t.Errorf("LiveSession of %s: got %+v, %v, want ErrNotFound", what, one, err)
+		}
+	}
 }
 
 func tokenIsSpentOnce(t *testing.T, s Store) {

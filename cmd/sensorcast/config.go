@@ -41,7 +41,7 @@ type settings struct {
 
 	TicketsPerMinute       int `name:"tickets-per-minute" default:"600" help:"Per account; 0: no limit."`
 	RegistrationsPerHour   int `name:"registrations-per-hour" default:"20" help:"Per address; 0: no limit."`
-	LoginFailuresPerMinute int `name:"login-failures-per-minute" default:"10" help:"Per account, and three times as many per address; 0: no limit."`
+	LoginFailuresPerMinute int `name:"login-failures-per-minute" default:"10" help:"Per account, and three times as many per address; of a second factor as many per hour; 0: no limit."`
 
 	limits `embed:""`
 

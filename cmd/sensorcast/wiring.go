@@ -73,11 +73,14 @@ func (s *server) openAuth() error {
 		s.setupToken = rand.Text()
 		cfg.SetupToken = s.setupToken
 	}
-	s.auth, err = auth.NewService(cfg, keys, s.store, s.store, s.store, s.directory, s.changes, s.log)
-	if err != nil {
+	if s.auth, err = auth.NewService(cfg, keys, s.store, s.store, s.store, s.directory, s.changes, s.log); err != nil {
 		return err
 	}
 	s.background("API tokens", s.auth.TendTokens)
+	if err := s.auth.RecallDebts(ctx, s.store); err != nil {
+		return err
+	}
+	s.background("login throttles", func(ctx context.Context) { s.auth.KeepDebts(ctx, s.store) })
 	return nil
 }
 
