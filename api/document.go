@@ -40,6 +40,7 @@ func (a *API) describe() {
 			Servers: []*huma.Server{{URL: "/"}},
 			Tags: []*huma.Tag{
 				{Name: tagAccounts, Description: "Logging in and out, and one's own account"},
+				{Name: tagAdmin, Description: "Other people's accounts, for admins"},
 				{Name: tagSensors, Description: "The registry of one's own sensors"},
 				{Name: tagCommands, Description: "What sensors are asked to do"},
 				{Name: tagReadings, Description: "What sensors measured"},
@@ -59,6 +60,7 @@ func (a *API) describe() {
 
 const (
 	tagAccounts = "accounts"
+	tagAdmin    = "administration"
 	tagSensors  = "sensors"
 	tagCommands = "commands"
 	tagReadings = "readings"

@@ -37,6 +37,9 @@ var kinds = []struct {
 }{
 	{auth.ErrSetupToken, http.StatusForbidden, "setup-token-required", "Set-up token required",
 		"The first account becomes admin. Send the set-up token printed at the server's start as setup_token, or register from the server's own machine."},
+	{auth.ErrInvitation, http.StatusForbidden, "invitation-required", "Invitation required", "This server takes registrations by invitation only. Send the code of one as invitation; admins give them out."},
+	{auth.ErrLastAdmin, http.StatusConflict, "last-admin", "Last admin", "One active admin must remain. Make somebody else admin first."},
+	{auth.ErrNoMail, http.StatusForbidden, "mail-not-configured", "Mail not configured", "This server sends no mail, so this is not available. Ask whoever runs it."},
 	{errRegistration, http.StatusForbidden, "registration-closed", "Registration closed", "This server takes no registrations. Ask whoever runs it for an account."},
 	{command.ErrFull, http.StatusTooManyRequests, "too-many-commands", "Too many commands",
 		fmt.Sprintf("%d commands wait for this sensor already. It has to take some of them, or they have to expire, before it can be sent more.", command.MaxWaiting)},

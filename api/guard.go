@@ -48,6 +48,9 @@ func (a *API) authenticate(r *http.Request, need requirement) (auth.Principal, e
 	case token == "":
 	case allows(need, schemeBearer):
 		p, err = a.deps.Auth.Authenticate(token)
+		if err == nil && needsAdmin(need) && p.Role != auth.RoleAdmin {
+			return auth.Principal{}, telemetry.ErrForbidden
+		}
 	case allows(need, schemeSensor):
 		p, err = a.deps.Directory.Authenticate(r.PathValue("serial_no"), token)
 	}

@@ -48,6 +48,11 @@ func forPeople(status int, body any) row {
 	return row{body, [identities]int{status, status, 401, 401, 401, 401, 401}}
 }
 
+// forAdmin: the owner is one, since theirs is the first account.
+func forAdmin(status int, body any) row {
+	return row{body, [identities]int{status, 403, 401, 401, 401, 401, 401}}
+}
+
 // forAll: who is asking makes no difference.
 func forAll(status int, body any) row {
 	return row{body, [identities]int{status, status, status, status, status, status, status}}
@@ -60,33 +65,42 @@ type fields = map[string]any
 // matrix maps operation ids to rows. Bodies are harmless to the fixture where success would destroy it before the row is through.
 func matrix() map[string]row {
 	return map[string]row{
-		"register":             forAll(422, fields{"username": "", "email": "", "password": ""}),
-		"login":                forAll(401, fields{"login": "nobody", "password": "not the password"}),
-		"refresh":              forAll(401, fields{"refresh_token": "rt_wrong"}),
-		"logout":               {fields{}, [identities]int{204, 204, 401, 401, 401, 401, 401}},
-		"logout-all":           forPeople(204, nil),
-		"verify":               forAll(200, fields{"token": "garbage"}),
-		"get-me":               forPeople(200, nil),
-		"update-me":            forPeople(200, fields{"first_name": "x"}),
-		"delete-me":            forPeople(422, fields{"password": "not the password"}),
-		"change-password":      forPeople(422, fields{"current_password": "not the password", "new_password": "another good one"}),
-		"create-sensor":        forPeople(201, fields{}),
-		"list-sensors":         forPeople(200, nil),
-		"get-sensor":           forOwner(200, nil),
-		"update-sensor":        forOwner(200, fields{"name": "x"}),
-		"delete-sensor":        forOwner(204, nil),
-		"rotate-secret":        forOwner(200, fields{}),
-		"list-readings":        forOwner(200, nil),
-		"create-command":       forOwner(202, fields{"name": "canary"}),
-		"list-commands":        forOwner(200, nil),
-		"get-connection":       forOwner(200, nil),
-		"send-telemetry":       {fields{"t": 1}, [identities]int{401, 401, 401, 202, 401, 401, 401}},
-		"create-ticket":        forOwner(201, fields{"serial_no": matrixSerial}),
-		"create-device-ticket": forAll(401, fields{"serial_no": matrixSerial, "secret_key": "not the secret"}),
-		"stream-events":        forPeople(200, nil),
-		"get-server":           forAll(200, nil),
-		"health":               forAll(200, nil),
-		"readiness":            forAll(200, nil),
+		"register":               forAll(422, fields{"username": "", "email": "", "password": ""}),
+		"login":                  forAll(401, fields{"login": "nobody", "password": "not the password"}),
+		"refresh":                forAll(401, fields{"refresh_token": "rt_wrong"}),
+		"logout":                 {fields{}, [identities]int{204, 204, 401, 401, 401, 401, 401}},
+		"logout-all":             forPeople(204, nil),
+		"verify":                 forAll(200, fields{"token": "garbage"}),
+		"get-me":                 forPeople(200, nil),
+		"update-me":              forPeople(200, fields{"first_name": "x"}),
+		"delete-me":              forPeople(422, fields{"password": "not the password"}),
+		"change-password":        forPeople(422, fields{"current_password": "not the password", "new_password": "another good one"}),
+		"send-verification":      forPeople(202, nil),
+		"confirm-email":          forAll(422, fields{"token": "garbage"}),
+		"request-password-reset": forAll(422, fields{"email": "nobody"}),
+		"reset-password":         forAll(422, fields{"token": "garbage", "new_password": "another good one"}),
+		"list-users":             forAdmin(200, nil),
+		"update-user":            forAdmin(200, fields{}),
+		"create-invitation":      forAdmin(201, fields{}),
+		"list-invitations":       forAdmin(200, nil),
+		"delete-invitation":      forAdmin(404, nil),
+		"create-sensor":          forPeople(201, fields{}),
+		"list-sensors":           forPeople(200, nil),
+		"get-sensor":             forOwner(200, nil),
+		"update-sensor":          forOwner(200, fields{"name": "x"}),
+		"delete-sensor":          forOwner(204, nil),
+		"rotate-secret":          forOwner(200, fields{}),
+		"list-readings":          forOwner(200, nil),
+		"create-command":         forOwner(202, fields{"name": "canary"}),
+		"list-commands":          forOwner(200, nil),
+		"get-connection":         forOwner(200, nil),
+		"send-telemetry":         {fields{"t": 1}, [identities]int{401, 401, 401, 202, 401, 401, 401}},
+		"create-ticket":          forOwner(201, fields{"serial_no": matrixSerial}),
+		"create-device-ticket":   forAll(401, fields{"serial_no": matrixSerial, "secret_key": "not the secret"}),
+		"stream-events":          forPeople(200, nil),
+		"get-server":             forAll(200, nil),
+		"health":                 forAll(200, nil),
+		"readiness":              forAll(200, nil),
 	}
 }
 
@@ -121,7 +135,7 @@ func checkRow(t *testing.T, h *house, mine, theirs personFixture, op *huma.Opera
 	ticket := h.call("POST", "/api/v1/tickets", mine.access, fields{"all": true}).want(http.StatusCreated).fields()["ticket"].(string)
 
 	tokens := [identities]string{mine.access, theirs.access, "", secret, "garbage", mine.refresh, ticket}
-	path := strings.ReplaceAll(op.Path, "{serial_no}", matrixSerial)
+	path := strings.NewReplacer("{serial_no}", matrixSerial, "{username}", theirs.username).Replace(op.Path)
 	for who := identities - 1; who >= owner; who-- {
 		a := h.call(op.Method, path, tokens[who], r.body)
 		if a.status != r.want[who] {

@@ -1,6 +1,12 @@
 package api
 
-import "github.com/danielgtaylor/huma/v2"
+import (
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sensorcast/auth"
+)
 
 // Names of the security schemes in the OpenAPI document.
 const (
@@ -16,6 +22,7 @@ type requirement = []map[string][]string
 
 func public() requirement    { return requirement{} }
 func person() requirement    { return requirement{{schemeBearer: {}}} }
+func admin() requirement     { return requirement{{schemeBearer: {roleAdmin}}} }
 func anybody() requirement   { return requirement{{schemeBearer: {}}, {}} } // public, but a good token says who
 func itsSensor() requirement { return requirement{{schemeSensor: {}}} }
 func viewer() requirement {
@@ -26,6 +33,19 @@ func viewer() requirement {
 func allows(r requirement, scheme string) bool {
 	for _, alternative := range r {
 		if _, ok := alternative[scheme]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// roleAdmin stands beside a scheme whose bearer must be an admin too (OpenAPI 3.1 §4.8.30.1: role names may).
+const roleAdmin = string(auth.RoleAdmin)
+
+// needsAdmin reports whether the scheme is allowed to admins only.
+func needsAdmin(r requirement) bool {
+	for _, alternative := range r {
+		if slices.Contains(alternative[schemeBearer], roleAdmin) {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package authtest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 
@@ -25,6 +26,10 @@ type Memory struct {
 	spent    map[string]bool
 	tokens   map[string]*token // by hash
 	fail     error
+
+	letters     map[string]auth.LetterToken // by hash
+	invitations []auth.Invitation           // oldest first; UsedBy is kept as the account's number
+	usedBy      map[string]int64            // by invitation
 }
 
 type session struct {
@@ -43,7 +48,10 @@ type token struct {
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{users: make(map[int64]auth.User), sessions: make(map[string]*session), tokens: make(map[string]*token), spent: make(map[string]bool)}
+	return &Memory{
+		users: make(map[int64]auth.User), sessions: make(map[string]*session), tokens: make(map[string]*token), spent: make(map[string]bool),
+		letters: make(map[string]auth.LetterToken), usedBy: make(map[string]int64),
+	}
 }
 
 // Fail makes every method answer err from now on, until Fail(nil).
@@ -57,6 +65,10 @@ func (m *Memory) Fail(err error) {
 func (m *Memory) CreateUser(_ context.Context, u *auth.User) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.createLocked(u)
+}
+
+func (m *Memory) createLocked(u *auth.User) error {
 	if m.fail != nil {
 		return m.fail
 	}
@@ -119,8 +131,13 @@ func (m *Memory) UpdateUser(_ context.Context, u auth.User) error {
 			return telemetry.Conflict("email", "is taken")
 		}
 	}
-	u.UID, u.Username, u.CreatedAt = old.UID, old.Username, old.CreatedAt
+	u.UID, u.Username, u.CreatedAt, u.LastLoginAt = old.UID, old.Username, old.CreatedAt, old.LastLoginAt
 	m.users[u.ID] = u
+	void := map[auth.Purpose]bool{
+		auth.VerifyEmail:   u.Email != old.Email || u.EmailVerifiedAt != old.EmailVerifiedAt,
+		auth.ResetPassword: u.Email != old.Email || u.PasswordHash != old.PasswordHash,
+	}
+	maps.DeleteFunc(m.letters, func(_ string, t auth.LetterToken) bool { return t.UserID == u.ID && void[t.Purpose] })
 	return nil
 }
 
@@ -132,6 +149,7 @@ func (m *Memory) DeleteUser(_ context.Context, id int64) error {
 		return m.missing("account")
 	}
 	delete(m.users, id)
+	maps.DeleteFunc(m.letters, func(_ string, t auth.LetterToken) bool { return t.UserID == id })
 	for hash, t := range m.tokens {
 		if t.session.UserID == id {
 			delete(m.tokens, hash)
@@ -153,6 +171,10 @@ func (m *Memory) CreateSession(_ context.Context, s auth.Session, refreshHash []
 	defer m.mu.Unlock()
 	if m.fail != nil {
 		return m.fail
+	}
+	if u, ok := m.users[s.UserID]; ok {
+		u.LastLoginAt = s.CreatedAt
+		m.users[s.UserID] = u
 	}
 	m.sessions[s.ID] = &session{Session: s}
 	m.tokens[string(refreshHash)] = &token{session: m.sessions[s.ID]}
