@@ -25,7 +25,7 @@ type canaries struct {
 }
 
 // secretFields are the names secrets have in the interface.
-var secretFields = []string{"password", "current_password", "new_password", "access_token", "refresh_token", "secret_key", "ticket", "token"}
+var secretFields = []string{"password", "current_password", "new_password", "access_token", "refresh_token", "secret_key", "ticket", "token", "code", "invitation"}
 
 // learn notes the secrets of a request or its answer.
 func (c *canaries) learn(body []byte) {
