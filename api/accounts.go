@@ -64,6 +64,7 @@ type registration struct {
 	FirstName  string      `json:"first_name,omitempty"`
 	LastName   string      `json:"last_name,omitempty"`
 	SetupToken string      `json:"setup_token,omitempty" writeOnly:"true" doc:"Needed for the first account unless it is made from the server's own machine"`
+	Invitation string      `json:"invitation,omitempty" writeOnly:"true" doc:"The code of an invitation; needed where registration is by invitation"`
 	Session    sessionMode `json:"session,omitempty" enum:"token,cookie" default:"token" doc:"cookie: the refresh token comes as an HttpOnly cookie only"`
 }
 
@@ -121,10 +122,11 @@ func (a *API) register(ctx context.Context, in *struct{ Body registration }) (*g
 		FirstName:  in.Body.FirstName,
 		LastName:   in.Body.LastName,
 		SetupToken: in.Body.SetupToken,
+		Invitation: in.Body.Invitation,
 		Remote:     registrant(exchangeOf(ctx)),
 		Client:     exchangeOf(ctx).client,
 	})
-	if errors.Is(err, telemetry.ErrForbidden) && !errors.Is(err, auth.ErrSetupToken) {
+	if errors.Is(err, telemetry.ErrForbidden) && !errors.Is(err, auth.ErrSetupToken) && !errors.Is(err, auth.ErrInvitation) {
 		err = errRegistration
 	}
 	if err != nil {

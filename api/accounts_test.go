@@ -318,7 +318,7 @@ func TestProfile_PatchLeavesWhatIsAbsent(t *testing.T) {
 		t.Errorf("got %v, want the first name kept, the last cleared", f)
 	}
 	h.person("bob")
-	h.call("PATCH", "/api/v1/users/me", p.access, map[string]any{"email": "bob@example.org"}).wantFault(http.StatusConflict, "conflict", "body.email")
+	h.call("PATCH", "/api/v1/users/me", p.access, map[string]any{"email": "bob@example.org", "current_password": goodPassword}).wantFault(http.StatusConflict, "conflict", "body.email")
 	h.call("PATCH", "/api/v1/users/me", p.access, map[string]any{"email": "nowhere"}).wantFault(http.StatusUnprocessableEntity, "invalid", "body.email")
 	h.call("PATCH", "/api/v1/users/me", p.access, map[string]any{"role": "admin"}).wantFault(http.StatusUnprocessableEntity, "invalid", "body.role")
 }

@@ -70,6 +70,7 @@ type Config struct {
 	Version        string         // of the program, shown by GET /server and in the OpenAPI document
 	SilenceAfter   time.Duration  // for sensors without their own; zero: 10 min
 	Registration   string         // open, invite or closed, as shown to clients; package auth enforces it
+	Mail           bool           // the server sends letters, as shown to clients
 	MaxPayload     int            // bytes of one telemetry body; zero: 65,536
 	MQTTPort       func() int     // the plain MQTT port clients may use; nil or 0: none
 	MQTTSPort      func() int     // the same over TLS
@@ -142,10 +143,13 @@ func New(cfg Config, deps Deps) *API {
 	a.turn <- struct{}{}
 	a.describe()
 	a.accountRoutes()
+	a.letterRoutes()
 	a.profileRoutes()
 	a.tokenRoutes()
 	a.sessionRoutes()
 	a.factorRoutes()
+	a.userRoutes()
+	a.invitationRoutes()
 	a.sensorRoutes()
 	a.secretRoutes()
 	a.commandRoutes()

@@ -43,6 +43,7 @@ func (a *API) describe() {
 			Tags: []*huma.Tag{
 				{Name: tagAccounts, Description: "Logging in and out, and one's own account"},
 				{Name: tagTokens, Description: "Keys to one's own account for programs"},
+				{Name: tagAdmin, Description: "Other people's accounts, for admins"},
 				{Name: tagSensors, Description: "The registry of one's own sensors"},
 				{Name: tagCommands, Description: "What sensors are asked to do"},
 				{Name: tagReadings, Description: "What sensors measured"},
@@ -63,6 +64,7 @@ func (a *API) describe() {
 const (
 	tagAccounts = "accounts"
 	tagTokens   = "tokens"
+	tagAdmin    = "administration"
 	tagSensors  = "sensors"
 	tagCommands = "commands"
 	tagReadings = "readings"

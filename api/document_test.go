@@ -93,7 +93,7 @@ func operations(a *API, visit func(op *huma.Operation)) {
 func TestOpenAPI_EveryOperationStatesItsSecurity(t *testing.T) {
 	a := New(Config{}, Deps{})
 	public := []string{
-		"register", "login", "refresh", "logout", "verify", "create-device-ticket", "get-server", "health", "readiness",
+		"register", "login", "refresh", "logout", "verify", "confirm-email", "request-password-reset", "reset-password", "create-device-ticket", "get-server", "health", "readiness",
 	}
 	operations(a, func(op *huma.Operation) {
 		if op.Security == nil {
@@ -123,4 +123,13 @@ func TestGuard_ClosesAnOperationWithoutSecurity(t *testing.T) {
 	huma.Register(h.api.huma, huma.Operation{OperationID: "forgotten", Method: "GET", Path: "/forgotten"}, h.api.healthy)
 	h.call("GET", "/forgotten", "", nil).wantProblem(http.StatusUnauthorized, "unauthenticated")
 	h.call("GET", "/forgotten", h.person("ada").access, nil).want(http.StatusUnauthorized)
+}
+
+// Package auth asks again, but the guard alone keeps others out, before anything is read.
+func TestGuard_AdminsOnlyMeansSo(t *testing.T) {
+	h := newHouse(t)
+	huma.Register(h.api.huma, huma.Operation{OperationID: "forgotten", Method: "GET", Path: "/forgotten", Security: admin()}, h.api.healthy)
+	h.call("GET", "/forgotten", h.person("ada").access, nil).want(http.StatusOK)
+	h.call("GET", "/forgotten", h.person("bob").access, nil).wantProblem(http.StatusForbidden, "forbidden")
+	h.call("GET", "/forgotten", "", nil).wantProblem(http.StatusUnauthorized, "unauthenticated")
 }

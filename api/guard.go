@@ -47,8 +47,12 @@ func (a *API) authenticate(r *http.Request, need requirement) (auth.Principal, e
 		return p, nil
 	case token == "":
 	case allows(need, schemeBearer):
-		if p, err = a.deps.Auth.Authenticate(token); err == nil {
+		p, err = a.deps.Auth.Authenticate(token)
+		if err == nil {
 			err = covers(p, need)
+		}
+		if err == nil && needsAdmin(need) && p.Role != auth.RoleAdmin {
+			return auth.Principal{}, telemetry.ErrForbidden
 		}
 	case allows(need, schemeSensor):
 		p, err = a.deps.Directory.Authenticate(r.PathValue("serial_no"), token)

@@ -36,13 +36,14 @@ type house struct {
 	box     *command.Outbox
 	changes *changeLog
 	logs    *logBuffer
+	mail    *satchel
 }
 
 type option func(*Config, *auth.Config, *Deps)
 
 func newHouse(t *testing.T, options ...option) *house {
 	t.Helper()
-	h := &house{t: t, changes: &changeLog{}, logs: &logBuffer{}}
+	h := &house{t: t, changes: &changeLog{}, logs: &logBuffer{}, mail: &satchel{}}
 	log := slog.New(slog.NewJSONHandler(h.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	data := t.TempDir()
 	keys, err := auth.LoadKeys(data)
@@ -67,7 +68,7 @@ func newHouse(t *testing.T, options ...option) *house {
 	changes.Watch(h.box)
 
 	cfg := Config{Version: "v1.2.3", Registration: "open", SilenceAfter: 10 * time.Minute}
-	policy := auth.Config{Registration: "open"}
+	policy := auth.Config{Registration: "open", Courier: h.mail}
 	deps := Deps{Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Intake: h.pipe, Commands: h.box, Events: new(stage).serve, Ready: h.db.Ready, Log: log}
 	for _, o := range options {
 		o(&cfg, &policy, &deps)

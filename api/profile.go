@@ -19,13 +19,14 @@ func (a *API) profileRoutes() {
 	}, a.showMe)
 	handle(a, huma.Operation{
 		OperationID: "update-me", Method: http.MethodPatch, Path: me, Tags: []string{tagAccounts},
-		Summary:  "Change one's own names and address",
-		Security: person(), Errors: []int{http.StatusConflict},
+		Summary:     "Change one's own names and address",
+		Description: "Another e-mail address needs current_password, and has to be confirmed; the one before is told.",
+		Security:    person(), Errors: []int{http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}, a.updateMe)
 	handle(a, huma.Operation{
 		OperationID: "delete-me", Method: http.MethodDelete, Path: me, Tags: []string{tagAccounts},
 		Summary:  "Delete one's own account with its sensors and their history",
-		Security: person(), Errors: []int{http.StatusTooManyRequests, http.StatusServiceUnavailable},
+		Security: person(), Errors: []int{http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}, a.deleteMe)
 	handle(a, huma.Operation{
 		OperationID: "change-password", Method: http.MethodPost, Path: me + "/password", Tags: []string{tagAccounts},
@@ -40,6 +41,7 @@ type user struct {
 	ID        string    `json:"id"`
 	Username  string    `json:"username"`
 	Email     string    `json:"email"`
+	Verified  bool      `json:"email_verified" doc:"Somebody proved to read what is sent to email"`
 	FirstName string    `json:"first_name"`
 	LastName  string    `json:"last_name"`
 	Role      auth.Role `json:"role" enum:"admin,user"`
@@ -52,6 +54,7 @@ func userOf(u auth.User) user {
 		ID:        u.UID,
 		Username:  u.Username,
 		Email:     u.Email,
+		Verified:  u.EmailVerifiedAt != 0,
 		FirstName: u.FirstName,
 		LastName:  u.LastName,
 		Role:      u.Role,
@@ -74,11 +77,14 @@ type profileChange struct {
 	Email     change[string] `json:"email,omitzero"`
 	FirstName change[string] `json:"first_name,omitzero"`
 	LastName  change[string] `json:"last_name,omitzero"`
+	Password  string         `json:"current_password,omitempty" writeOnly:"true" doc:"Needed for another e-mail address"`
 }
 
 func (a *API) updateMe(ctx context.Context, in *struct{ Body profileChange }) (*userOutput, error) {
 	b := in.Body
-	u, err := a.deps.Auth.UpdateProfile(ctx, principal(ctx), b.FirstName.pointer(), b.LastName.pointer(), b.Email.pointer())
+	u, err := a.deps.Auth.UpdateProfile(ctx, principal(ctx), auth.ProfileChange{
+		FirstName: b.FirstName.pointer(), LastName: b.LastName.pointer(), Email: b.Email.pointer(), Password: b.Password,
+	})
 	if err != nil {
 		return nil, err
 	}

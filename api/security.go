@@ -1,6 +1,8 @@
 package api
 
 import (
+	"slices"
+
 	"github.com/danielgtaylor/huma/v2"
 
 	"sensorcast/auth"
@@ -24,6 +26,7 @@ func public() requirement    { return requirement{} }
 func person() requirement    { return requirement{{schemeBearer: {}}} }
 func reader() requirement    { return requirement{{schemeBearer: {}}, {schemeToken: {auth.ScopeRead}}} }
 func writer() requirement    { return requirement{{schemeBearer: {}}, {schemeToken: {auth.ScopeWrite}}} }
+func admin() requirement     { return requirement{{schemeBearer: {roleAdmin}}} }
 func anybody() requirement   { return requirement{{schemeBearer: {}}, {}} } // public, but a good token says who
 func itsSensor() requirement { return requirement{{schemeSensor: {}}} }
 func viewer() requirement {
@@ -48,6 +51,19 @@ func scopeOf(r requirement) string {
 		}
 	}
 	return ""
+}
+
+// roleAdmin stands beside a scheme whose bearer must be an admin too (OpenAPI 3.1 §4.8.30.1: role names may).
+const roleAdmin = string(auth.RoleAdmin)
+
+// needsAdmin reports whether the scheme is allowed to admins only.
+func needsAdmin(r requirement) bool {
+	for _, alternative := range r {
+		if slices.Contains(alternative[schemeBearer], roleAdmin) {
+			return true
+		}
+	}
+	return false
 }
 
 // isPublic reports whether a request may come without any credential.

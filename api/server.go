@@ -21,6 +21,7 @@ type server struct {
 	MQTTSPort    *int   `json:"mqtts_port" doc:"null: no MQTT over TLS"`
 	SilenceAfter int64  `json:"silence_after" doc:"Seconds; for sensors without their own"`
 	Registration string `json:"registration" doc:"open, invite or closed"`
+	Mail         bool   `json:"mail" doc:"Whether the server sends letters: to confirm addresses and replace forgotten passwords"`
 	MaxPayload   int    `json:"max_payload" doc:"Bytes of one telemetry payload"`
 }
 
@@ -33,6 +34,7 @@ func (a *API) showServer(context.Context, *struct{}) (*serverOutput, error) {
 		MQTTSPort:    port(a.cfg.MQTTSPort),
 		SilenceAfter: int64(a.cfg.SilenceAfter.Seconds()),
 		Registration: a.cfg.Registration,
+		Mail:         a.cfg.Mail,
 		MaxPayload:   a.cfg.MaxPayload,
 	}}, nil
 }

@@ -18,7 +18,7 @@ func TestServer_TellsWhatClientsNeed(t *testing.T) {
 		cfg.MQTTSPort = func() int { return 0 }
 	})
 	got := string(h.call("GET", "/api/v1/server", "", nil).want(http.StatusOK).body)
-	want := `{"version":"v1.2.3","mqtt_port":1883,"mqtts_port":null,"silence_after":600,"registration":"open","max_payload":65536}`
+	want := `{"version":"v1.2.3","mqtt_port":1883,"mqtts_port":null,"silence_after":600,"registration":"open","mail":false,"max_payload":65536}`
 	if strings.TrimSpace(got) != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"sensorcast/telemetry"
 )
@@ -13,32 +14,55 @@ type AccountChange struct {
 	Role     *Role
 }
 
-// Administer changes another account and ends all it has open when it is disabled or its role changes; its API tokens open nothing while it is
-// disabled. telemetry.ErrForbidden unless p is an admin
-// in the store's eyes at this moment; telemetry.ErrNotFound; telemetry.ErrInvalid for an unknown role and for p's own account, so that
-// the last admin cannot lock everybody out.
+// Users lists accounts. telemetry.ErrForbidden unless p is an admin.
+func (s *Service) Users(ctx context.Context, p Principal, q UserQuery) ([]User, string, error) {
+	if _, err := s.admin(ctx, p); err != nil {
+		return nil, "", err
+	}
+	return s.accounts.ListUsers(ctx, q)
+}
+
+// admin returns p's account. telemetry.ErrForbidden unless it is an admin's in the store's eyes at this moment.
+func (s *Service) admin(ctx context.Context, p Principal) (User, error) {
+	me, err := s.Me(ctx, p)
+	if err != nil {
+		return User{}, err
+	}
+	if me.Role != RoleAdmin || me.Disabled {
+		return User{}, fmt.Errorf("only admins administer accounts: %w", telemetry.ErrForbidden)
+	}
+	return me, nil
+}
+
+// Administer changes an account and ends all it has open when it is disabled or its role changes; its API tokens open nothing while it is
+// disabled. telemetry.ErrForbidden unless p is an admin in the store's eyes at this moment; telemetry.ErrNotFound; telemetry.ErrInvalid for an unknown role; ErrLastAdmin when no active admin
+// would be left, so that nobody locks everybody out.
 func (s *Service) Administer(ctx context.Context, p Principal, username string, c AccountChange) (User, error) {
-	if c.Role != nil && *c.Role != RoleAdmin && *c.Role != RoleUser {
-		return User{}, telemetry.Invalid("role", "must be %s or %s", RoleAdmin, RoleUser)
+	if c.Role != nil {
+		if err := checkRole(*c.Role); err != nil {
+			return User{}, err
+		}
 	}
 	var before, after User
 	err := s.exclusively(ctx, func() error {
-		me, err := s.Me(ctx, p)
-		if err != nil {
+		if _, err := s.admin(ctx, p); err != nil {
 			return err
 		}
-		if me.Role != RoleAdmin || me.Disabled {
-			return fmt.Errorf("only admins administer accounts: %w", telemetry.ErrForbidden)
-		}
+		var err error
 		if before, err = s.accounts.UserByLogin(ctx, username); err != nil {
 			return fmt.Errorf("find account: %w", err)
 		}
-		if before.ID == p.UserID {
-			return telemetry.Invalid("username", "must be somebody else's: admins do not administer themselves")
+		if !strings.EqualFold(before.Username, username) {
+			return fmt.Errorf("find account: an e-mail address is no user name: %w", telemetry.ErrNotFound)
 		}
 		after = before
 		set(&after.Disabled, c.Disabled)
 		set(&after.Role, c.Role)
+		if activeAdmin(before) && !activeAdmin(after) {
+			if err := s.anotherAdmin(ctx); err != nil {
+				return err
+			}
+		}
 		after.UpdatedAt = telemetry.Now()
 		return s.updateUser(ctx, after)
 	})
@@ -53,4 +77,25 @@ func (s *Service) Administer(ctx context.Context, p Principal, username string, 
 		}
 	}
 	return after, err
+}
+
+func activeAdmin(u User) bool { return u.Role == RoleAdmin && !u.Disabled }
+
+// ErrLastAdmin says that nobody would be left to administer the others.
+var ErrLastAdmin = fmt.Errorf("the last active admin cannot go: %w", telemetry.ErrConflict)
+
+// anotherAdmin returns ErrLastAdmin when there is but one active admin. It is asked in the turn that takes one away.
+func (s *Service) anotherAdmin(ctx context.Context) error {
+	n, err := s.accounts.CountAdmins(ctx)
+	if err == nil && n <= 1 {
+		return ErrLastAdmin
+	}
+	return err
+}
+
+func checkRole(r Role) error {
+	if r != RoleAdmin && r != RoleUser {
+		return telemetry.Invalid("role", "must be %s or %s", RoleAdmin, RoleUser)
+	}
+	return nil
 }

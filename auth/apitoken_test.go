@@ -225,7 +225,7 @@ func TestPassword_TakesAnAPITokenFromItsOwnAccountOnly(t *testing.T) {
 			t.Errorf("as %s: got %+v, %v, want %+v", login, got, err, p)
 		}
 	}
-	if _, err := f.Service.UpdateProfile(t.Context(), bob, nil, nil, new("robert@example.org")); err != nil {
+	if _, err := f.Service.UpdateProfile(t.Context(), bob, auth.ProfileChange{Email: new("robert@example.org"), Password: password}); err != nil {
 		t.Fatal(err)
 	}
 	for login, want := range map[string]error{"robert@example.org": nil, "bob@example.org": telemetry.ErrUnauthenticated} {

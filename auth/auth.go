@@ -12,9 +12,11 @@
 //   - Each kind of token has its own key, type and audience; one is never good as another.
 //   - What is asked per message or per request (Authenticate, RedeemTicket, Live, everything of Directory) does no I/O.
 //   - An authority that ends is over in memory before watchers hear of it, so nothing can open between the news and the closing.
-//   - No secret is kept or logged: passwords as argon2id, refresh and API tokens as SHA-256, device secrets as HMAC under a key outside the database; what
-//     a second factor shares with its app is encrypted under another such key, for it has to be had back.
+//   - No secret is kept or logged: passwords as argon2id, refresh and API tokens, those of letters and invitations as SHA-256, device secrets as
+//     HMAC under a key outside the database; what a second factor shares with its app is encrypted under another such key, for it has to be had back.
 //   - Expensive or guessable work is bounded: argon2 by slots and a short queue, guesses by throttles, tickets by a rate and a set with a cap.
+//   - No answer tells whether somebody has an account, but where a name or address is to be taken. What depends on it a Courier's errand finds
+//     out, after the answer.
 //
 // # Who logs in over MQTT
 //

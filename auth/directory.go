@@ -194,6 +194,13 @@ func (d *Directory) SerialsOf(p Principal) []string {
 	return nil
 }
 
+// Owned counts the sensors of a person.
+func (d *Directory) Owned(userID int64) int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return len(d.owners[userID])
+}
+
 func (d *Directory) serialsOfPerson(userID int64) []string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

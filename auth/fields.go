@@ -39,13 +39,14 @@ func usernameByte(c byte, first bool) bool {
 	return false
 }
 
-// checkEmail wants a bare address. Equality with what was parsed keeps out display names, comments and anything that would break a mail header.
+// checkEmail wants a bare address of what can be seen. Equality with what was parsed keeps out display names, comments and anything that
+// would break a mail header.
 func checkEmail(s string) error {
 	if len(s) > maxEmailBytes {
 		return telemetry.Invalid("email", "must be at most %d characters long", maxEmailBytes)
 	}
 	a, err := mail.ParseAddress(s)
-	if err != nil || a.Address != s || strings.ContainsFunc(s, unprintable) {
+	if err != nil || a.Address != s || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return telemetry.Invalid("email", "must be an e-mail address such as name@example.org")
 	}
 	return nil
@@ -59,10 +60,14 @@ func checkName(field, s string) error {
 	case utf8.RuneCountInString(s) > maxNameRunes:
 		return telemetry.Invalid(field, "must be at most %d characters", maxNameRunes)
 	case strings.ContainsFunc(s, unprintable):
-		return telemetry.Invalid(field, "must not contain control characters")
+		return telemetry.Invalid(field, "must not contain control or invisible characters")
 	}
 	return nil
 }
 
-// unprintable are control characters and those that turn the direction of text, with which one name can look like another.
-func unprintable(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
+// unprintable are control characters, ends of lines and paragraphs, and what is not seen itself but changes how others look or compare: marks
+// of direction, zero-width spaces, tags. Two joiners are let be, which some scripts and emoji are written with.
+func unprintable(r rune) bool {
+	const nonJoiner, joiner = '\u200c', '\u200d'
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) && r != nonJoiner && r != joiner
+}

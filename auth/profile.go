@@ -21,17 +21,26 @@ func (s *Service) Me(ctx context.Context, p Principal) (User, error) {
 
 var errNoPerson = fmt.Errorf("only people have an account: %w", telemetry.ErrForbidden)
 
+// ProfileChange is what people may change of their own account; nil leaves it.
+type ProfileChange struct {
+	FirstName *string
+	LastName  *string
+	Email     *string
+	Password  string `json:"-"` // the present one, needed for another e-mail address
+}
+
 // UpdateProfile changes the given fields of p's account and returns it. telemetry.ErrInvalid with every wrong field; telemetry.ErrConflict
-// for an e-mail address that is taken.
-func (s *Service) UpdateProfile(ctx context.Context, p Principal, first, last, email *string) (User, error) {
+// for an e-mail address that is taken. Another address has to be confirmed, and the one before is told. It needs the password, since
+// letters to it can replace the password: who found an open session must not get more than that. *RateError after too many.
+func (s *Service) UpdateProfile(ctx context.Context, p Principal, c ProfileChange) (User, error) {
 	var mistakes []error
 	for _, f := range []struct {
 		value *string
 		check func(string) error
 	}{
-		{first, func(v string) error { return checkName("first_name", v) }},
-		{last, func(v string) error { return checkName("last_name", v) }},
-		{email, checkEmail},
+		{c.FirstName, func(v string) error { return checkName("first_name", v) }},
+		{c.LastName, func(v string) error { return checkName("last_name", v) }},
+		{c.Email, checkEmail},
 	} {
 		if f.value != nil {
 			mistakes = append(mistakes, f.check(*f.value))
@@ -40,12 +49,41 @@ func (s *Service) UpdateProfile(ctx context.Context, p Principal, first, last, e
 	if err := join(mistakes...); err != nil {
 		return User{}, err
 	}
-	return s.edit(ctx, p, func(u *User) error {
-		set(&u.FirstName, first)
-		set(&u.LastName, last)
-		set(&u.Email, email)
+	if err := s.mayMove(ctx, p, c); err != nil {
+		return User{}, err
+	}
+	var before User
+	u, err := s.edit(ctx, p, func(u *User) error {
+		before = *u
+		set(&u.FirstName, c.FirstName)
+		set(&u.LastName, c.LastName)
+		set(&u.Email, c.Email)
+		if u.Email != before.Email {
+			u.EmailVerifiedAt = 0
+		}
 		return nil
 	})
+	if err == nil && u.Email != before.Email {
+		s.log.Info("e-mail address changed", "user", u.ID)
+		s.tell(before.Email, movedLetter(u))
+		s.postVerification(u.ID)
+	}
+	return u, err
+}
+
+// mayMove reports whether the account may have the address of c: its own it may, another with the password, and not too often.
+func (s *Service) mayMove(ctx context.Context, p Principal, c ProfileChange) error {
+	u, err := s.Me(ctx, p)
+	if err != nil || c.Email == nil || *c.Email == u.Email {
+		return err
+	}
+	if _, err := s.confirm(ctx, p, "current_password", c.Password); err != nil {
+		return err
+	}
+	if s.cfg.Courier == nil {
+		return nil // nobody is written to
+	}
+	return s.mayWrite(p.Scope(), p.Scope())
 }
 
 // set overwrites field when there is a value.
@@ -104,6 +142,7 @@ func (s *Service) ChangePassword(ctx context.Context, p Principal, current, next
 		return err
 	}
 	s.log.Info("password changed", "user", p.UserID)
+	s.tell(u.Email, passwordLetter(u))
 	if err := s.endSessions(context.WithoutCancel(ctx), p.UserID, p.SessionID); err != nil {
 		return fmt.Errorf("password changed: %w", err)
 	}
@@ -127,9 +166,12 @@ func (s *Service) confirm(ctx context.Context, p Principal, field, password stri
 }
 
 // DeleteAccount deletes p's account with its sensors and their history, and closes everything it has open. telemetry.ErrInvalid names password
-// when it is wrong; guesses are throttled like failed logins.
+// when it is wrong; guesses are throttled like failed logins. ErrLastAdmin while there are other accounts.
 func (s *Service) DeleteAccount(ctx context.Context, p Principal, password string) error {
 	if _, err := s.confirm(ctx, p, "password", password); err != nil {
+		return err
+	}
+	if err := s.mayLeave(ctx, p); err != nil {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx) // half a deletion is worse than one whose reply nobody reads
@@ -137,7 +179,12 @@ func (s *Service) DeleteAccount(ctx context.Context, p Principal, password strin
 	if err := s.endSessions(ctx, p.UserID, ""); err != nil {
 		return err
 	}
-	err := s.exclusively(ctx, func() error { return s.accounts.DeleteUser(ctx, p.UserID) })
+	err := s.exclusively(ctx, func() error {
+		if err := s.mayLeave(ctx, p); err != nil { // again, for two admins who leave at once
+			return err
+		}
+		return s.accounts.DeleteUser(ctx, p.UserID)
+	})
 	if err != nil {
 		return fmt.Errorf("delete account: %w", err)
 	}
@@ -157,4 +204,16 @@ func (s *Service) DeleteAccount(ctx context.Context, p Principal, password strin
 	s.changes.Notify(Change{Kind: UserEnded, UserID: p.UserID})
 	s.log.Info("account deleted", "user", p.UserID)
 	return nil
+}
+
+// mayLeave reports whether p's account may go: the last active admin may not while there are others.
+func (s *Service) mayLeave(ctx context.Context, p Principal) error {
+	u, err := s.Me(ctx, p)
+	if err != nil || !activeAdmin(u) {
+		return err
+	}
+	if n, err := s.accounts.CountUsers(ctx); err != nil || n == 1 {
+		return err
+	}
+	return s.anotherAdmin(ctx)
 }

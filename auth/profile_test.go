@@ -81,7 +81,7 @@ func TestAccount_ChangesDoNotOverwriteEachOther(t *testing.T) {
 	})
 	for i := range 400 {
 		wg.Go(func() {
-			if _, err := f.Service.UpdateProfile(t.Context(), p, new(fmt.Sprint("A", i)), nil, nil); err != nil {
+			if _, err := f.Service.UpdateProfile(t.Context(), p, auth.ProfileChange{FirstName: new(fmt.Sprint("A", i))}); err != nil {
 				t.Errorf("UpdateProfile: got %v, want nil", err)
 			}
 		})
@@ -96,24 +96,34 @@ func TestUpdateProfile_ChangesWhatIsGiven(t *testing.T) {
 	f := authtest.New(t, auth.Config{})
 	p := mustPrincipal(t, f, mustRegister(t, f, "ada"))
 	mustRegister(t, f, "bob")
-	u, err := f.Service.UpdateProfile(t.Context(), p, new("Ada"), nil, new("ada@new.example.org"))
+	u, err := f.Service.UpdateProfile(t.Context(), p, auth.ProfileChange{FirstName: new("Ada"), Email: new("ada@new.example.org"), Password: password})
 	if err != nil || u.FirstName != "Ada" || u.LastName != "" || u.Email != "ada@new.example.org" {
 		t.Errorf("UpdateProfile: got %#v, %v", u, err)
 	}
 	if me, err := f.Service.Me(t.Context(), p); err != nil || me != u {
 		t.Errorf("Me: got %+v, %v, want %+v", me, err, u)
 	}
-	if _, err := f.Service.UpdateProfile(t.Context(), p, nil, nil, new("BOB@example.org")); !errors.Is(err, telemetry.ErrConflict) {
+	for _, wrong := range []string{"", "wrong-password"} {
+		_, err := f.Service.UpdateProfile(t.Context(), p, auth.ProfileChange{Email: new("eve@example.org"), Password: wrong})
+		if fe, ok := errors.AsType[*telemetry.FieldError](err); !ok || fe.Field != "current_password" || !errors.Is(err, telemetry.ErrInvalid) {
+			t.Errorf("another address with password %q: got %v, want ErrInvalid that names current_password", wrong, err)
+		}
+	}
+	if _, err := f.Service.UpdateProfile(t.Context(), p, auth.ProfileChange{Email: new("BOB@example.org"), Password: password}); !errors.Is(err, telemetry.ErrConflict) {
 		t.Errorf("taken e-mail: got %v, want ErrConflict", err)
 	}
-	_, err = f.Service.UpdateProfile(t.Context(), p, new("a\x00"), new("b\x00"), new("nobody"))
+	_, err = f.Service.UpdateProfile(t.Context(), p, auth.ProfileChange{FirstName: new("a\x00"), LastName: new("b\x00"), Email: new("nobody")})
 	if many, ok := errors.AsType[auth.FieldErrors](err); !ok || len(many) != 3 {
 		t.Errorf("three mistakes: got %v, want three FieldErrors", err)
 	}
 }
 
 func TestDeleteAccount_TakesSensorsAndSocketsAlong(t *testing.T) {
-	f, ada, bob := withSensors(t, auth.Config{})
+	f, ada, _ := withSensors(t, auth.Config{})
+	if _, err := f.Service.Administer(t.Context(), ada, "bob", auth.AccountChange{Role: new(auth.RoleAdmin)}); err != nil {
+		t.Fatal(err)
+	}
+	bob := mustLogin(t, f, "bob")
 	g, err := f.Service.Login(t.Context(), logsIn("ada", password, afar))
 	if err != nil {
 		t.Fatal(err)
@@ -162,9 +172,66 @@ func TestDeleteAccount_TakesSensorsAndSocketsAlong(t *testing.T) {
 	}
 }
 
+func mustLogin(t *testing.T, f *authtest.Fixture, name string) auth.Principal {
+	t.Helper()
+	g, err := f.Service.Login(t.Context(), logsIn(name, password, afar))
+	if err != nil {
+		t.Fatalf("login %s: %v", name, err)
+	}
+	return mustPrincipal(t, f, g)
+}
+
+func TestAdministration_LastActiveAdminStays(t *testing.T) {
+	f, ada, _ := withSensors(t, auth.Config{})
+	mustRegister(t, f, "eve")
+	refused := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, auth.ErrLastAdmin) || !errors.Is(err, telemetry.ErrConflict) {
+			t.Errorf("%s: got %v, want ErrLastAdmin", what, err)
+		}
+	}
+	administer := func(c auth.AccountChange) error {
+		_, err := f.Service.Administer(t.Context(), ada, "ada", c)
+		return err
+	}
+	refused("disabling", administer(auth.AccountChange{Disabled: new(true)}))
+	refused("demotion", administer(auth.AccountChange{Role: new(auth.RoleUser)}))
+	refused("deletion", f.Service.DeleteAccount(t.Context(), ada, password))
+	if !f.Service.Live(ada) {
+		t.Fatal("what was refused ended the session")
+	}
+	if _, err := f.Service.Administer(t.Context(), ada, "bob", auth.AccountChange{Role: new(auth.RoleAdmin), Disabled: new(true)}); err != nil {
+		t.Fatal(err)
+	}
+	refused("demotion beside a disabled admin", administer(auth.AccountChange{Role: new(auth.RoleUser)}))
+	if _, err := f.Service.Administer(t.Context(), ada, "bob", auth.AccountChange{Disabled: new(false)}); err != nil {
+		t.Fatal(err)
+	}
+	bob := mustLogin(t, f, "bob")
+
+	// Two who leave at once do not both get away.
+	var wg sync.WaitGroup
+	errs := make([]error, 2)
+	for i, p := range []auth.Principal{ada, bob} {
+		wg.Go(func() { errs[i] = f.Service.DeleteAccount(t.Context(), p, password) })
+	}
+	wg.Wait()
+	if (errs[0] == nil) == (errs[1] == nil) {
+		t.Errorf("two admins leaving at once: got %v, want one of them refused", errs)
+	}
+}
+
+func TestDeleteAccount_TheOnlyAccountMayGo(t *testing.T) {
+	f := authtest.New(t, auth.Config{})
+	if err := f.Service.DeleteAccount(t.Context(), mustPrincipal(t, f, mustRegister(t, f, "ada")), password); err != nil {
+		t.Errorf("got %v, want nil: nobody is left behind", err)
+	}
+}
+
 // TestDeleteAccount_EndsALoginThatCameBetween: the session was opened after the others had been ended, before the account was gone.
 func TestDeleteAccount_EndsALoginThatCameBetween(t *testing.T) {
 	f, store := withInterruptions(t)
+	mustRegister(t, f, "admin")
 	ada := mustPrincipal(t, f, mustRegister(t, f, "ada"))
 	var late auth.Grant
 	store.beforeDelete = func() {
@@ -193,7 +260,7 @@ func TestAdminister_DisablesAndPromotesOthersOnly(t *testing.T) {
 	}{
 		"by a user":       {bob, "ada", auth.AccountChange{Disabled: new(true)}, telemetry.ErrForbidden},
 		"by a sensor":     {sensor, "bob", auth.AccountChange{Disabled: new(true)}, telemetry.ErrForbidden},
-		"of oneself":      {admin, "ada", auth.AccountChange{Role: new(auth.RoleUser)}, telemetry.ErrInvalid},
+		"by e-mail":       {admin, "bob@example.org", auth.AccountChange{}, telemetry.ErrNotFound},
 		"of nobody":       {admin, "nobody", auth.AccountChange{}, telemetry.ErrNotFound},
 		"an unknown role": {admin, "bob", auth.AccountChange{Role: new(auth.Role("root"))}, telemetry.ErrInvalid},
 		"claimed role":    {auth.Principal{Kind: auth.Person, UserID: bob.UserID, Role: auth.RoleAdmin}, "ada", auth.AccountChange{}, telemetry.ErrForbidden},

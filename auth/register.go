@@ -18,11 +18,12 @@ type Registration struct {
 	FirstName  string // may be empty
 	LastName   string // may be empty
 	SetupToken string `json:"-"` // needed for the first account from another machine
+	Invitation string `json:"-"` // needed for the others where registration is by invitation; anywhere it gives the account its role
 	Remote     netip.Addr
 	Client     string // Origin.Client of the session it opens
 }
 
-// String hides password and set-up token.
+// String hides password, set-up token and invitation.
 func (r Registration) String() string { return "registration of " + r.Username }
 
 // GoString is String.
@@ -32,10 +33,10 @@ func (r Registration) GoString() string { return r.String() }
 func (r Registration) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
 // Register makes an account and logs it in. The first account becomes admin. Errors: telemetry.ErrForbidden when registration is closed;
-// telemetry.ErrInvalid with every wrong field (FieldErrors when several); *RateError; ErrSetupToken; telemetry.ErrConflict for a
+// telemetry.ErrInvalid with every wrong field (FieldErrors when several); *RateError; ErrSetupToken; ErrInvitation; telemetry.ErrConflict for a
 // taken username or e-mail; telemetry.ErrUnavailable when too many passwords are being hashed.
 func (s *Service) Register(ctx context.Context, r Registration) (Grant, error) {
-	if s.cfg.Registration != RegistrationOpen {
+	if s.cfg.Registration == RegistrationClosed {
 		return Grant{}, fmt.Errorf("registration is closed: %w", telemetry.ErrForbidden)
 	}
 	if err := r.check(); err != nil {
@@ -47,13 +48,52 @@ func (s *Service) Register(ctx context.Context, r Registration) (Grant, error) {
 		return Grant{}, &RateError{RetryAfter: wait}
 	}
 	mark := s.revoked.mark()
-	u, err := s.create(ctx, r, s.mayFound(r))
+	mayFound := s.mayFound(r)
+	role, err := s.admitted(ctx, r, mayFound) // before names are compared and the password is hashed for a stranger
+	if err != nil {
+		return Grant{}, err
+	}
+	u, err := s.create(ctx, r, role, func(u *User) error {
+		// In the same turn as the creation, so that nobody becomes admin because the last account went in between.
+		if _, err := s.admitted(ctx, r, mayFound); err != nil {
+			return err
+		}
+		if r.Invitation == "" {
+			return s.accounts.CreateUser(ctx, u)
+		}
+		err := s.accounts.CreateInvited(ctx, u, codeHash(r.Invitation), telemetry.Now())
+		if notFound(err) {
+			return errInvitationCode
+		}
+		return err
+	})
 	if err != nil {
 		return Grant{}, err
 	}
 	s.counts.registrations.Add(1)
 	s.log.Info("account registered", "user", u.ID, "role", u.Role)
+	s.postVerification(u.ID)
 	return s.openSession(ctx, u, Origin{r.Remote, r.Client}, mark)
+}
+
+// admitted reports whether the account may be made: the first by who may found, the others by everybody or with an invitation. It returns their role.
+func (s *Service) admitted(ctx context.Context, r Registration, mayFound bool) (Role, error) {
+	if r.Invitation != "" {
+		i, err := s.invited(ctx, r)
+		return i.Role, err
+	}
+	if mayFound && s.cfg.Registration == RegistrationOpen {
+		return RoleUser, nil // the first as well as the others
+	}
+	switch n, err := s.accounts.CountUsers(ctx); {
+	case err != nil:
+		return "", fmt.Errorf("count accounts: %w", err)
+	case n == 0 && !mayFound:
+		return "", ErrSetupToken
+	case n > 0 && s.cfg.Registration == RegistrationInvite:
+		return "", ErrInvitation
+	}
+	return RoleUser, nil
 }
 
 // CreateUser makes an account on the word of whoever runs the shell: no throttle, no registration policy, no set-up token. The first becomes admin.
@@ -62,11 +102,11 @@ func (s *Service) CreateUser(ctx context.Context, r Registration) (User, error) 
 	if err := r.check(); err != nil {
 		return User{}, err
 	}
-	return s.create(ctx, r, true)
+	return s.create(ctx, r, RoleUser, func(u *User) error { return s.accounts.CreateUser(ctx, u) })
 }
 
-// create hashes the password and stores the account; mayFound says whether it may be the first.
-func (s *Service) create(ctx context.Context, r Registration, mayFound bool) (User, error) {
+// create hashes the password and has store keep the account, in a turn of its own.
+func (s *Service) create(ctx context.Context, r Registration, role Role, store func(u *User) error) (User, error) {
 	if _, taken := s.dir.Lookup(r.Username); taken {
 		// Over MQTT the name would be taken for the sensor's.
 		return User{}, telemetry.Conflict("username", "is taken")
@@ -78,28 +118,12 @@ func (s *Service) create(ctx context.Context, r Registration, mayFound bool) (Us
 	now := telemetry.Now()
 	u := User{
 		UID: newID(), Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
-		Role: RoleUser, PasswordHash: hash, CreatedAt: now, UpdatedAt: now,
+		Role: role, PasswordHash: hash, CreatedAt: now, UpdatedAt: now,
 	}
-	err = s.exclusively(ctx, func() error {
-		if !mayFound {
-			// In the same turn as the creation, so that nobody becomes admin because the last account went in between.
-			if n, err := s.accounts.CountUsers(ctx); err != nil || n == 0 {
-				return foundingError(err)
-			}
-		}
-		return s.accounts.CreateUser(ctx, &u)
-	})
-	if err != nil {
+	if err := s.exclusively(ctx, func() error { return store(&u) }); err != nil {
 		return User{}, fmt.Errorf("create account: %w", err)
 	}
 	return u, nil
-}
-
-func foundingError(err error) error {
-	if err != nil {
-		return err
-	}
-	return ErrSetupToken
 }
 
 // mayFound reports whether the caller may make the first account: from this machine, or with the set-up token.

@@ -15,8 +15,11 @@ type Config struct {
 	AccessTTL  time.Duration // 10 min when zero
 	RefreshTTL time.Duration // 30 days when zero: a login lasts at most this long, however often it is refreshed
 
-	Registration string // RegistrationOpen (when empty) or RegistrationClosed
+	Registration string // RegistrationOpen (when empty), RegistrationInvite or RegistrationClosed
 	SetupToken   string `json:"-"` // what the first account needs from another machine; empty: it can only be made from this one
+
+	Courier   Courier // brings letters; nil: none are sent
+	PublicURL string  // of the dashboard, without a slash at its end, for links in letters; empty: they hold codes to paste
 
 	// Limits; zero or less means none.
 	TicketsPerMinute       int // per account or sensor
@@ -27,6 +30,7 @@ type Config struct {
 // Who may register.
 const (
 	RegistrationOpen   = "open"
+	RegistrationInvite = "invite" // the first account, and who an admin has invited
 	RegistrationClosed = "closed" // accounts are made from the shell only
 )
 
@@ -70,9 +74,9 @@ func (c Config) withDefaults() (Config, error) {
 	switch c.Registration {
 	case "":
 		c.Registration = RegistrationOpen
-	case RegistrationOpen, RegistrationClosed:
+	case RegistrationOpen, RegistrationInvite, RegistrationClosed:
 	default:
-		return c, fmt.Errorf("registration %q is not available: %s or %s", c.Registration, RegistrationOpen, RegistrationClosed)
+		return c, fmt.Errorf("registration %q is not available: %s, %s or %s", c.Registration, RegistrationOpen, RegistrationInvite, RegistrationClosed)
 	}
 	return c, nil
 }
@@ -105,6 +109,8 @@ type Service struct {
 		codes            *throttle // wrong codes of second factors, by account
 		registrations    *throttle
 		tickets          *throttle
+
+		letters, letterPeers *throttle // by whom they go to, and at whose wish
 	}
 }
 
@@ -132,6 +138,8 @@ func NewService(cfg Config, keys *Keys, accounts Accounts, sessions Sessions, to
 	s.limits.addresses = newThrottle(failuresPerAddress*cfg.LoginFailuresPerMinute, time.Minute)
 	s.limits.codes = newThrottle(cfg.LoginFailuresPerMinute, time.Hour)
 	s.limits.registrations = newThrottle(cfg.RegistrationsPerHour, time.Hour)
+	s.limits.letters = newThrottle(lettersPerHour, time.Hour)
+	s.limits.letterPeers = newThrottle(lettersPerPeer*lettersPerHour, time.Hour)
 	s.limits.tickets = newThrottle(cfg.TicketsPerMinute, time.Minute)
 	if err := s.recallEnded(); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ type Stats struct {
 	LoginsOverloaded       int64 // refused because too many passwords were being checked
 	Registrations          int64
 	RegistrationsThrottled int64
+	LettersThrottled       int64 // not written because there were too many
 	Refreshes              int64
 	RefreshesReused        int64 // sessions ended because a refresh token came again
 	TicketsMinted          int64
@@ -30,7 +31,7 @@ type Stats struct {
 
 type counters struct {
 	logins, loginFailures, loginsThrottled                                            atomic.Int64
-	registrations, registrationsThrottled                                             atomic.Int64
+	registrations, registrationsThrottled, lettersThrottled                           atomic.Int64
 	refreshes, refreshesReused                                                        atomic.Int64
 	ticketsMinted, ticketsThrottled, ticketsRedeemed, ticketsRefused, ticketsReplayed atomic.Int64
 	resumesRedeemed, resumesRefused, resumesReplayed                                  atomic.Int64
@@ -47,6 +48,7 @@ func (s *Service) Stats() Stats {
 		LoginsOverloaded:       s.hasher.refused.Load(),
 		Registrations:          c.registrations.Load(),
 		RegistrationsThrottled: c.registrationsThrottled.Load(),
+		LettersThrottled:       c.lettersThrottled.Load(),
 		Refreshes:              c.refreshes.Load(),
 		RefreshesReused:        c.refreshesReused.Load(),
 		TicketsMinted:          c.ticketsMinted.Load(),

@@ -25,7 +25,9 @@ type canaries struct {
 }
 
 // secretFields are the names secrets have in the interface.
-var secretFields = []string{"password", "current_password", "new_password", "access_token", "refresh_token", "secret_key", "secret", "ticket", "token"}
+var secretFields = []string{
+	"password", "current_password", "new_password", "access_token", "refresh_token", "secret_key", "secret", "ticket", "token", "code", "invitation",
+}
 
 // learn notes the secrets of a request or its answer.
 func (c *canaries) learn(body []byte) {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"sensorcast/auth"
 	"sensorcast/session"
 	"sensorcast/telemetry"
 )
@@ -97,10 +98,13 @@ func TestOpen_FirstSchemaIsUpgraded(t *testing.T) {
 	for _, query := range []string{
 		"DROP TABLE mqtt_retained", "DROP TABLE mqtt_wills", "DROP TABLE mqtt_received", "DROP TABLE mqtt_deliveries",
 		"DROP TABLE mqtt_subscriptions", "DROP TABLE mqtt_sessions", "DROP TABLE commands", "DROP TABLE spent_tokens", "ALTER TABLE log DROP COLUMN pruned_to",
+		"DROP TABLE heartbeat", "ALTER TABLE sensor_status DROP COLUMN silent_from",
 		"DROP TABLE api_tokens",
-		"DROP TABLE heartbeat", "ALTER TABLE sensor_status DROP COLUMN silent_from", "DELETE FROM goose_db_version WHERE version_id > 1",
+		"DROP TABLE letter_tokens", "DROP TABLE invitations", "ALTER TABLE users DROP COLUMN email_verified_at",
+		"ALTER TABLE users DROP COLUMN last_login_at", "ALTER TABLE users DROP COLUMN search",
 		"ALTER TABLE sessions DROP COLUMN last_used_at", "ALTER TABLE sessions DROP COLUMN address", "ALTER TABLE sessions DROP COLUMN client",
 		"DROP TABLE recovery_codes", "DROP TABLE second_factors", "DROP TABLE debts",
+		"DELETE FROM goose_db_version WHERE version_id > 1",
 	} {
 		if _, err := d.write.db.Exec(query); err != nil {
 			t.Fatalf("%s: %v", query, err)
@@ -117,5 +121,8 @@ func TestOpen_FirstSchemaIsUpgraded(t *testing.T) {
 	}
 	if got := status(t, d, sensor.Serial); got.Latest == nil || got.Latest.Seq != 1 {
 		t.Errorf("latest reading after the upgrade: %+v, want seq 1", got.Latest)
+	}
+	if found, _, err := d.ListUsers(t.Context(), auth.UserQuery{Text: "OWNER@", Limit: 2}); err != nil || len(found) != 1 {
+		t.Errorf("search for the account after the upgrade: %v, %v, want it found", found, err)
 	}
 }

@@ -22,6 +22,9 @@ func (d *DB) CreateSession(ctx context.Context, s auth.Session, refreshHash []by
 		if err != nil {
 			return err
 		}
+		if _, err := tx.Exec("UPDATE users SET last_login_at = ? WHERE id = ?", int64(s.CreatedAt), s.UserID); err != nil {
+			return err
+		}
 		return addToken(tx, refreshHash, s.ID, nil)
 	})
 	if err != nil {

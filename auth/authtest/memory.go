@@ -33,6 +33,10 @@ type Memory struct {
 	keys     []auth.APIToken
 	debts    map[auth.Debt]telemetry.Millis // when each is paid, PaidAt being zero in the key
 	fail     error
+
+	letters     map[string]auth.LetterToken // by hash
+	invitations []auth.Invitation           // oldest first; UsedBy is kept as the account's number
+	usedBy      map[string]int64            // by invitation
 }
 
 type session struct {
@@ -54,7 +58,8 @@ func NewMemory() *Memory {
 	return &Memory{
 		users: make(map[int64]auth.User), factors: make(map[int64]auth.SecondFactor),
 		sessions: make(map[string]*session), tokens: make(map[string]*token), spent: make(map[string]bool),
-		debts: make(map[auth.Debt]telemetry.Millis),
+		debts:   make(map[auth.Debt]telemetry.Millis),
+		letters: make(map[string]auth.LetterToken), usedBy: make(map[string]int64),
 	}
 }
 
@@ -69,6 +74,10 @@ func (m *Memory) Fail(err error) {
 func (m *Memory) CreateUser(_ context.Context, u *auth.User) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.createLocked(u)
+}
+
+func (m *Memory) createLocked(u *auth.User) error {
 	if m.fail != nil {
 		return m.fail
 	}
@@ -131,8 +140,13 @@ func (m *Memory) UpdateUser(_ context.Context, u auth.User) error {
 			return telemetry.Conflict("email", "is taken")
 		}
 	}
-	u.UID, u.Username, u.CreatedAt = old.UID, old.Username, old.CreatedAt
+	u.UID, u.Username, u.CreatedAt, u.LastLoginAt = old.UID, old.Username, old.CreatedAt, old.LastLoginAt
 	m.users[u.ID] = u
+	void := map[auth.Purpose]bool{
+		auth.VerifyEmail:   u.Email != old.Email || u.EmailVerifiedAt != old.EmailVerifiedAt,
+		auth.ResetPassword: u.Email != old.Email || u.PasswordHash != old.PasswordHash,
+	}
+	maps.DeleteFunc(m.letters, func(_ string, t auth.LetterToken) bool { return t.UserID == u.ID && void[t.Purpose] })
 	return nil
 }
 
@@ -145,6 +159,7 @@ func (m *Memory) DeleteUser(_ context.Context, id int64) error {
 	}
 	delete(m.users, id)
 	delete(m.factors, id)
+	maps.DeleteFunc(m.letters, func(_ string, t auth.LetterToken) bool { return t.UserID == id })
 	for hash, t := range m.tokens {
 		if t.session.UserID == id {
 			delete(m.tokens, hash)
@@ -198,6 +213,10 @@ func (m *Memory) CreateSession(_ context.Context, s auth.Session, refreshHash []
 	defer m.mu.Unlock()
 	if m.fail != nil {
 		return m.fail
+	}
+	if u, ok := m.users[s.UserID]; ok {
+		u.LastLoginAt = s.CreatedAt
+		m.users[s.UserID] = u
 	}
 	m.sessions[s.ID] = &session{Session: s}
 	m.tokens[string(refreshHash)] = &token{session: m.sessions[s.ID]}

@@ -112,11 +112,18 @@ func TestCommand_ConfigCheckFindsContradictions(t *testing.T) {
 		"proxy that is no network":  {"--proxy-protocol-from 10.0.0.1", "10.0.0.1"},
 		"PROXY on no listener":      {"--proxy-protocol-from 10.0.0.0/8 --proxy-protocol-on admin", "--proxy-protocol-on"},
 		"certificate that is none":  {"--https-listen :0 --tls-cert " + file + " --tls-key " + file, file},
+		"mail server that is none":  {"--smtp-url http://u:hunter2@h --mail-from a@example.com", "smtp://"},
+		"mail server's bad port":    {"--smtp-url smtp://u:hunter2@h:x --mail-from a@example.com", "smtp://"},
+		"mail from nobody":          {"--smtp-url smtp://u:hunter2@h", "sender"},
+		"mail from without server":  {"--mail-from a@example.com", "--smtp-url"},
+		"public URL with a query":   {"--public-url https://a.example.com?x=1", "--public-url"},
+		"public URL that is none":   {"--public-url a.example.com", "--public-url"},
+		"mail":                      {"--smtp-url smtps://u:p%40ss@h --mail-from a@example.com --public-url https://a.example.com/x/", ""},
 		"ACME":                      {"--https-listen :0 --acme-domain a.example.com,b.example.com --acme-email a@example.com", ""},
 		"PROXY":                     {"--proxy-protocol-from 10.0.0.0/8,fd00::/8 --proxy-protocol-on https,mqtt", ""},
 	} {
 		out, failed := execute(t, nil, append([]string{"config", "check"}, strings.Fields(tc.args)...)...)
-		if failed != (tc.want != "") || !strings.Contains(lastLine(out), tc.want) {
+		if failed != (tc.want != "") || !strings.Contains(lastLine(out), tc.want) || strings.Contains(out, "hunter2") {
 			t.Errorf("%s: failed %v, said %q; want %q", name, failed, lastLine(out), tc.want)
 		}
 	}
@@ -154,6 +161,13 @@ func TestCommand_ExampleConfigurationHoldsEveryDefault(t *testing.T) {
 	}
 	if !strings.HasSuffix(string(example), out) {
 		t.Errorf("configs/sensorcast.yaml does not end in what `sensorcast config print` says; want\n%s", out)
+	}
+}
+
+func TestCommand_ConfigPrintHidesThePassword(t *testing.T) {
+	out, failed := execute(t, []string{"SENSORCAST_SMTP_URL=smtp://relay:hunter2@mail.example.com"}, "config", "print", "--mail-from", "a@example.com")
+	if failed || strings.Contains(out, "hunter2") || !strings.Contains(out, "smtp_url: smtp://relay:xxxxx@mail.example.com") {
+		t.Errorf("failed %v, printed:\n%s", failed, out)
 	}
 }
 

@@ -30,7 +30,7 @@ type settings struct {
 
 	secure `embed:""`
 
-	Registration   string        `name:"registration" default:"open" enum:"open,closed" help:"Who may make an account: ${enum}. The first account is admin."`
+	Registration   string        `name:"registration" default:"open" enum:"open,invite,closed" help:"Who may make an account: ${enum}. The first account is admin."`
 	SilenceAfter   time.Duration `name:"silence-after" default:"10m" help:"A sensor without its own setting counts as silent after this."`
 	TicketTTL      time.Duration `name:"ticket-ttl" default:"5s" help:"How long a WebSocket ticket may be redeemed; at most 30s."`
 	Retain         time.Duration `name:"retain" default:"720h" help:"Raw readings are kept this long."`
@@ -45,7 +45,11 @@ type settings struct {
 
 	limits `embed:""`
 
+	mailing `embed:""`
+
 	LogLevel string `name:"log-level" default:"info" enum:"debug,info,warn,error" help:"${enum}. JSON when standard error is no terminal."`
+
+	lettersToLog bool // without a mail server letters go to the log: for a demo only, they hold tokens
 }
 
 // Bounds beyond which a setting can only be a slip.
@@ -78,6 +82,9 @@ func (s *settings) Validate() error {
 		return err
 	}
 	if err := s.secure.check(s.MQTTSListen, s.HTTPSListen); err != nil {
+		return err
+	}
+	if err := s.mailing.check(); err != nil {
 		return err
 	}
 	_, err := s.proxies()
@@ -244,9 +251,12 @@ func (c *configPrint) Run(parser *kong.Kong, kctx *kong.Context) error {
 }
 
 func printable(f *kong.Flag) any {
-	v := f.Target.Interface()
-	if d, ok := v.(time.Duration); ok {
-		return d.String()
+	switch v := f.Target.Interface().(type) {
+	case time.Duration:
+		return v.String()
+	case secretURL:
+		return v.Redacted()
+	default:
+		return v
 	}
-	return v
 }

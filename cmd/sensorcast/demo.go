@@ -40,6 +40,7 @@ func (c *demoCommand) Run(ctx context.Context, parser *kong.Kong) error {
 	for _, address := range []*string{&c.HTTPListen, &c.HTTPSListen, &c.MQTTListen, &c.MQTTSListen} {
 		*address = loopback(*address)
 	}
+	c.lettersToLog = true
 	level := new(slog.LevelVar)
 	level.Set(parseLevel(c.LogLevel))
 	log := newLogger(level)

@@ -44,6 +44,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.bridge(e)
 	c.store(e)
 	c.auth(e)
+	c.mail(e)
 	c.api(e)
 	c.edge(e)
 }
@@ -194,6 +195,7 @@ func (c *collector) auth(e emitter) {
 	e.gauge("logins_waiting", "Logins waiting for a slot.", float64(s.LoginsWaiting))
 	e.count("registrations_total", "Accounts made.", s.Registrations)
 	e.count("registrations_throttled_total", "Registrations refused for being too many.", s.RegistrationsThrottled)
+	e.count("letters_throttled_total", "Letters not written because there were too many.", s.LettersThrottled)
 	e.count("refreshes_total", "Refresh tokens rotated.", s.Refreshes)
 	e.count("refreshes_reused_total", "Sessions ended because a refresh token came again.", s.RefreshesReused)
 	e.count("tickets_minted_total", "Tickets made.", s.TicketsMinted)
@@ -206,6 +208,18 @@ func (c *collector) auth(e emitter) {
 	e.count("resumes_replayed_total", "Of these used before.", s.ResumesReplayed)
 	e.gauge("api_tokens", "API tokens of all accounts.", float64(s.APITokens))
 	e.count("api_tokens_refused_total", "Requests and logins with an API token that is none, or none any more.", s.APITokensRefused)
+}
+
+func (c *collector) mail(e emitter) {
+	if c.s.mail == nil {
+		return
+	}
+	s := c.s.mail.Stats()
+	for outcome, n := range map[string]int64{"sent": s.Sent, "failed": s.Failed, "dropped": s.Dropped} {
+		e.count("letters_total", "Letters that left the queue.", n, "outcome", outcome)
+	}
+	e.count("letter_retries_total", "Attempts to send a letter that failed for a time.", s.Retried)
+	e.gauge("letters_waiting", "Letters waiting to be sent.", float64(s.Waiting))
 }
 
 func (c *collector) api(e emitter) {

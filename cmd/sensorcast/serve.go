@@ -18,6 +18,7 @@ import (
 	"sensorcast/command"
 	"sensorcast/edge"
 	"sensorcast/ingest"
+	"sensorcast/mail"
 	"sensorcast/store"
 )
 
@@ -55,6 +56,7 @@ type server struct {
 
 	store     *store.DB
 	directory *auth.Directory
+	mail      *mail.Queue // nil: no letters
 	auth      *auth.Service
 	changes   *auth.Changes
 	watch     *alert.Watch
@@ -80,6 +82,9 @@ func start(cfg *settings, log *slog.Logger) (_ *server, err error) {
 	cores := tuneRuntime()
 
 	if err := s.openStore(); err != nil {
+		return nil, err
+	}
+	if err := s.openMail(); err != nil {
 		return nil, err
 	}
 	if err := s.openAuth(); err != nil {

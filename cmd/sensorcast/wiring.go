@@ -65,11 +65,12 @@ func (s *server) openAuth() error {
 		RegistrationsPerHour:   s.settings.RegistrationsPerHour,
 		LoginFailuresPerMinute: s.settings.LoginFailuresPerMinute,
 	}
+	s.letters(&cfg)
 	users, err := s.store.CountUsers(ctx)
 	if err != nil {
 		return fmt.Errorf("count accounts: %w", err)
 	}
-	if users == 0 && s.settings.Registration == "open" {
+	if users == 0 && s.settings.Registration != auth.RegistrationClosed {
 		s.setupToken = rand.Text()
 		cfg.SetupToken = s.setupToken
 	}
@@ -157,6 +158,7 @@ func (s *server) wireUp(cores int) error {
 		Version:        versionString(),
 		SilenceAfter:   s.settings.SilenceAfter,
 		Registration:   s.settings.Registration,
+		Mail:           s.mail != nil,
 		MaxPayload:     s.settings.MaxPayload,
 		MQTTPort:       s.listeners.port("mqtt"),
 		MQTTSPort:      s.listeners.port("mqtts"),
