@@ -40,6 +40,14 @@ type Registry interface {
 	UpdateSensor(ctx context.Context, s telemetry.Sensor) error
 	// DeleteSensor removes the sensor at once; its history goes in the background.
 	DeleteSensor(ctx context.Context, id int64) error
+	// ImportSensors adds sensors as CreateSensor does and changes others as UpdateSensor does: all of them or none.
+	ImportSensors(ctx context.Context, added []auth.Enrolment, changed []telemetry.Sensor) error
+	// SensorsBySerial returns those of the sensors that are there, in no order, without their Status.
+	SensorsBySerial(ctx context.Context, serials []string) ([]telemetry.Sensor, error)
+	// TakenSerials returns those of the serials that no new sensor can have.
+	TakenSerials(ctx context.Context, serials []string) ([]string, error)
+	// Tags returns the tags of a person's sensors after that one, in order, at most limit.
+	Tags(ctx context.Context, ownerID int64, after string, limit int) ([]telemetry.TagCount, error)
 	// SetSecrets replaces the sensor's secrets.
 	SetSecrets(ctx context.Context, id int64, secrets []auth.Secret) error
 }
@@ -112,6 +120,7 @@ type API struct {
 	yamlDoc    []byte
 	turn       chan struct{} // holds one token: whoever has it may change the registry
 	senders    chan struct{} // holds one token for each HTTP sender that waits for its commit
+	importers  chan struct{} // holds one token for each sheet that is being read or imported
 	readiness  readiness
 	graces     graces
 	isDraining atomic.Bool
@@ -137,6 +146,7 @@ func New(cfg Config, deps Deps) *API {
 		origin:    http.NewCrossOriginProtection(),
 		turn:      make(chan struct{}, 1),
 		senders:   make(chan struct{}, maxSenders),
+		importers: make(chan struct{}, maxImporters),
 		readiness: newReadiness(readyEvery),
 	}
 	a.turn <- struct{}{}
@@ -144,6 +154,8 @@ func New(cfg Config, deps Deps) *API {
 	a.accountRoutes()
 	a.profileRoutes()
 	a.sensorRoutes()
+	a.sheetRoutes()
+	a.tagRoutes()
 	a.secretRoutes()
 	a.commandRoutes()
 	a.readingRoutes()

@@ -77,10 +77,16 @@ func (a *API) enter(ctx context.Context, s *telemetry.Sensor, secret string) err
 		if err != nil {
 			return err
 		}
-		a.deps.Directory.Put(auth.Device{SensorID: s.ID, Serial: s.Serial, OwnerID: s.OwnerID, Secrets: []auth.Secret{{Hash: hash}}})
-		a.deps.Changes.Notify(auth.Change{Kind: auth.SensorAdded, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter})
+		a.admit(auth.Enrolment{Sensor: *s, Secret: hash})
 		return nil
 	})
+}
+
+// admit opens the doors for a sensor that was stored.
+func (a *API) admit(e auth.Enrolment) {
+	s := e.Sensor
+	a.deps.Directory.Put(auth.Device{SensorID: s.ID, Serial: s.Serial, OwnerID: s.OwnerID, Secrets: []auth.Secret{{Hash: e.Secret}}})
+	a.deps.Changes.Notify(auth.Change{Kind: auth.SensorAdded, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter})
 }
 
 // newSerial returns "SN-" and ten characters, none of which is mistaken for another when read from a label.

@@ -10,6 +10,7 @@ import (
 	"sensorcast/auth"
 	"sensorcast/command"
 	"sensorcast/telemetry"
+	"sensorcast/telemetry/roster"
 )
 
 // Kinds of error only this package knows.
@@ -98,6 +99,9 @@ func problemOf(err error) *Problem {
 
 // faults lists every FieldError in err, however wrapped or joined. It walks the tree itself because errors.As stops at the first.
 func faults(place string, err error) []Fault {
+	if sheet, ok := err.(*roster.Mistakes); ok {
+		return sheetFaults(sheet)
+	}
 	if field, ok := err.(*telemetry.FieldError); ok {
 		return []Fault{{Location: strings.TrimSuffix(place+field.Field, "."), Message: field.Reason}}
 	}

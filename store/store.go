@@ -59,17 +59,18 @@ type DB struct {
 	settled      atomic.Int64 // all up to this seq is stored, or will never be
 	prunedTo     atomic.Int64 // readings up to this seq may have been deleted for their age
 	spending     spending
-	args         []any        // Record's, kept to be used again; guarded by write's turn
-	end          int64        // seq of the last reading recorded; guarded by write's turn
-	tail         tail         // the log above the index's watermark
-	run          run          // guarded by write's turn
-	runAt        atomic.Int64 // when the last run began, nanoseconds since the epoch
-	purging      atomic.Bool  // there are rows in purges
-	retention    retention    // used by Run only
-	forgetNext   time.Time    // when old sessions are looked for again; used by Run only
-	settledNext  time.Time    // when old commands are; used by Run only
-	tokensNext   time.Time    // when expired tokens are; used by Run only
-	truncateNext time.Time    // when the write-ahead log may be truncated again; used by Run only
+	importing    chan struct{} // holds one element while somebody imports
+	args         []any         // Record's, kept to be used again; guarded by write's turn
+	end          int64         // seq of the last reading recorded; guarded by write's turn
+	tail         tail          // the log above the index's watermark
+	run          run           // guarded by write's turn
+	runAt        atomic.Int64  // when the last run began, nanoseconds since the epoch
+	purging      atomic.Bool   // there are rows in purges
+	retention    retention     // used by Run only
+	forgetNext   time.Time     // when old sessions are looked for again; used by Run only
+	settledNext  time.Time     // when old commands are; used by Run only
+	tokensNext   time.Time     // when expired tokens are; used by Run only
+	truncateNext time.Time     // when the write-ahead log may be truncated again; used by Run only
 	counters     counters
 
 	closing sync.Once
@@ -95,12 +96,13 @@ func Open(cfg Config, log *slog.Logger) (*DB, error) {
 		return nil, err
 	}
 	d := &DB{
-		cfg:    cfg,
-		path:   filepath.Join(dir, "sensorcast.db"),
-		log:    log.With("component", "store"),
-		lock:   lock,
-		failed: make(chan error, 1),
-		wake:   make(chan struct{}, 1),
+		cfg:       cfg,
+		path:      filepath.Join(dir, "sensorcast.db"),
+		log:       log.With("component", "store"),
+		lock:      lock,
+		failed:    make(chan error, 1),
+		wake:      make(chan struct{}, 1),
+		importing: make(chan struct{}, 1),
 	}
 	if err := d.open(); err != nil {
 		err = fmt.Errorf("open database %q: %w", d.path, err)

@@ -2,13 +2,13 @@ package telemetry
 
 // SensorQuery selects a page of one owner's sensors.
 type SensorQuery struct {
-	OwnerID int64  // mandatory: nobody lists what is not theirs
-	Text    string // part of serial, name, description, type, manufacturer or a tag; case-insensitive; empty: all
-	Tag     string // exactly this tag; empty: all
-	State   State  // empty: all
-	Sort    string // serial_no (default), name, last_seen_at, created_at; a leading "-" reverses
-	After   string // opaque: what the previous page returned as next; empty: from the start
-	Limit   int    // at most this many, > 0
+	OwnerID int64    // mandatory: nobody lists what is not theirs
+	Text    string   // part of serial, name, description, type, manufacturer or a tag; case-insensitive; empty: all
+	Tags    []string // exactly these tags, all of them; none: any
+	State   State    // empty: all
+	Sort    string   // serial_no (default), name, last_seen_at, created_at; a leading "-" reverses
+	After   string   // opaque: what the previous page returned as next; empty: from the start
+	Limit   int      // at most this many, > 0
 }
 
 // ReadingQuery selects a page of one sensor's readings.
@@ -22,4 +22,10 @@ type ReadingQuery struct {
 	CursorTime  Millis // continue strictly beyond (CursorTime, CursorSeq) in the asked order; CursorSeq zero: from the start
 	CursorSeq   int64
 	Limit       int // at most this many, > 0
+}
+
+// TagCount is how many of somebody's sensors have a tag.
+type TagCount struct {
+	Tag     string
+	Sensors int
 }

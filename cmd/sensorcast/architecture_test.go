@@ -14,6 +14,7 @@ import (
 var mayImport = map[string][]string{
 	"telemetry":        {},
 	"telemetry/format": {"telemetry"},
+	"telemetry/roster": {"telemetry"},
 	"session":          {"telemetry"},
 	"wire":             {},
 	"auth":             {"telemetry"},
@@ -23,7 +24,7 @@ var mayImport = map[string][]string{
 	"store":            {"telemetry", "session", "auth", "ingest", "command"},
 	"broker":           {"telemetry", "session", "auth", "ingest", "command", "wire"},
 	"bridge":           {"telemetry", "auth", "ingest", "command", "wire"},
-	"api":              {"telemetry", "auth", "ingest", "command"},
+	"api":              {"telemetry", "telemetry/roster", "auth", "ingest", "command"},
 	"alert":            {"telemetry", "auth", "ingest"},
 	"edge":             {"telemetry"},
 	"simulator":        {"telemetry"},
