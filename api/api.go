@@ -32,6 +32,10 @@ import (
 type Registry interface {
 	// CreateSensor stores s with the hash of its secret and fills ID, UID and times; telemetry.ErrConflict when the serial is taken.
 	CreateSensor(ctx context.Context, s *telemetry.Sensor, secret [32]byte) error
+	// CreateSensorOnce is CreateSensor, and remembers the creation for a day.
+	CreateSensorOnce(ctx context.Context, s *telemetry.Sensor, secret [32]byte, o auth.Once) error
+	// Creation returns the creation of that key, and its sensor's serial; telemetry.ErrNotFound.
+	Creation(ctx context.Context, key [32]byte) (o auth.Once, serial string, err error)
 	// SensorBySerial returns a sensor with its Status; telemetry.ErrNotFound.
 	SensorBySerial(ctx context.Context, serial string) (telemetry.Sensor, error)
 	// ListSensors returns a page of one owner's sensors and the cursor of the next page, empty at the end.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -27,59 +28,87 @@ type sensorCreated struct {
 	Secret string `json:"secret_key" doc:"What the sensor logs in with; shown this once"`
 }
 
-type createOutput struct{ Body sensorCreated }
-
-func (a *API) createSensor(ctx context.Context, in *struct{ Body sensorDraft }) (*createOutput, error) {
-	p, draft := principal(ctx), in.Body
+// sensor is what the draft describes, p's own.
+func (d *sensorDraft) sensor(p auth.Principal) telemetry.Sensor {
 	s := telemetry.Sensor{
-		Serial:       draft.Serial,
+		Serial:       d.Serial,
 		OwnerID:      p.UserID,
 		Owner:        p.Username,
-		Name:         draft.Name,
-		Description:  draft.Description,
-		MACAddress:   draft.MACAddress,
-		SensorType:   draft.SensorType,
-		Manufacturer: draft.Manufacturer,
-		Tags:         draft.Tags,
+		Name:         d.Name,
+		Description:  d.Description,
+		MACAddress:   d.MACAddress,
+		SensorType:   d.SensorType,
+		Manufacturer: d.Manufacturer,
+		Tags:         d.Tags,
 	}
-	if draft.SilenceAfter != nil {
-		s.SilenceAfter = time.Duration(*draft.SilenceAfter) * time.Second
+	if d.SilenceAfter != nil {
+		s.SilenceAfter = time.Duration(*d.SilenceAfter) * time.Second
 	}
-	secret := draft.Secret
-	if secret == "" {
-		secret = auth.NewDeviceSecret()
+	return s
+}
+
+type createInput struct {
+	Key  string `header:"Idempotency-Key" pattern:"^[ -~]{1,255}$" patternDescription:"1 to 255 printable ASCII characters" doc:"Asked again with it within a day, the same sensor is answered with the same secret"`
+	Body sensorDraft
+}
+
+type createOutput struct {
+	Replayed string `header:"Idempotency-Replayed" doc:"true: the sensor was created by an earlier request"`
+	Body     sensorCreated
+}
+
+func (a *API) createSensor(ctx context.Context, in *createInput) (*createOutput, error) {
+	p := principal(ctx)
+	if !auth.MayRegister(p) {
+		return nil, telemetry.ErrForbidden
 	}
-	if err := a.enter(ctx, &s, secret); err != nil {
+	if in.Key != "" {
+		return a.createOnce(ctx, in)
+	}
+	s, secret := in.Body.sensor(p), cmp.Or(in.Body.Secret, auth.NewDeviceSecret())
+	if err := checkNew(s, secret); err != nil {
+		return nil, err
+	}
+	hash := a.deps.Directory.HashSecret(secret)
+	if err := a.enter(ctx, &s, hash); err != nil {
 		return nil, err
 	}
 	return &createOutput{Body: sensorCreated{Sensor: a.sensorOf(s), Secret: secret}}, nil
 }
 
+// checkNew tells all that is wrong with a new sensor, whose serial may still have to be generated, and its secret. It leaves s as it is.
+func checkNew(s telemetry.Sensor, secret string) error {
+	s.Serial = cmp.Or(s.Serial, newSerial())
+	return errors.Join(s.Check(), auth.CheckDeviceSecret(secret))
+}
+
+// enter checks s, stores it with the hash of its secret, and opens the doors for it.
+func (a *API) enter(ctx context.Context, s *telemetry.Sensor, secret [32]byte) error {
+	return a.alone(ctx, func() error { return a.enterAlone(ctx, s, secret, a.deps.Registry.CreateSensor) })
+}
+
 // serialTries is how often a generated serial may turn out to be taken. With 31^10 of them the second try is luck, the third a fault.
 const serialTries = 3
 
-// enter checks s and its secret, stores them, and opens the doors for the sensor.
-func (a *API) enter(ctx context.Context, s *telemetry.Sensor, secret string) error {
+// enterAlone is enter for who has the turn, with create for what the store is to do.
+func (a *API) enterAlone(ctx context.Context, s *telemetry.Sensor, secret [32]byte, create func(context.Context, *telemetry.Sensor, [32]byte) error) error {
 	generated := s.Serial == ""
 	if generated {
 		s.Serial = newSerial()
 	}
-	if err := errors.Join(s.Check(), auth.CheckDeviceSecret(secret)); err != nil {
+	if err := s.Check(); err != nil {
 		return err
 	}
-	hash := a.deps.Directory.HashSecret(secret)
-	return a.alone(ctx, func() error {
-		err := a.deps.Registry.CreateSensor(ctx, s, hash)
-		for try := 1; generated && try < serialTries && errors.Is(err, telemetry.ErrConflict); try++ {
-			s.Serial = newSerial()
-			err = a.deps.Registry.CreateSensor(ctx, s, hash)
-		}
-		if err != nil {
-			return err
-		}
-		a.admit(auth.Enrolment{Sensor: *s, Secret: hash})
-		return nil
-	})
+	err := create(ctx, s, secret)
+	for try := 1; generated && try < serialTries && errors.Is(err, telemetry.ErrConflict); try++ {
+		s.Serial = newSerial()
+		err = create(ctx, s, secret)
+	}
+	if err != nil {
+		return err
+	}
+	a.admit(auth.Enrolment{Sensor: *s, Secret: secret})
+	return nil
 }
 
 // admit opens the doors for a sensor that was stored.

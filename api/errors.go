@@ -17,6 +17,7 @@ import (
 var (
 	errForeignOrigin = fmt.Errorf("request from another site: %w", telemetry.ErrForbidden)
 	errRegistration  = fmt.Errorf("registration is not open: %w", telemetry.ErrForbidden)
+	errKeyReused     = fmt.Errorf("idempotency key used for something else: %w", telemetry.ErrInvalid)
 	errNotUTF8       = errors.New("must be UTF-8")
 	errMalformed     = errors.New("body is not well-formed")
 	errMediaType     = errors.New("body is not JSON")
@@ -41,6 +42,8 @@ var kinds = []struct {
 	{errRegistration, http.StatusForbidden, "registration-closed", "Registration closed", "This server takes no registrations. Ask whoever runs it for an account."},
 	{command.ErrFull, http.StatusTooManyRequests, "too-many-commands", "Too many commands",
 		fmt.Sprintf("%d commands wait for this sensor already. It has to take some of them, or they have to expire, before it can be sent more.", command.MaxWaiting)},
+	{errKeyReused, http.StatusUnprocessableEntity, "idempotency-key-reused", "Idempotency key used again",
+		"A sensor was created with this Idempotency-Key less than a day ago, from another body. Use another key for another sensor."},
 	{errForeignOrigin, http.StatusForbidden, "foreign-origin", "Foreign origin", "The request came from another site's page."},
 	{errMalformed, http.StatusBadRequest, "malformed", "Malformed request", "A well-formed JSON body is needed."},
 	{errMediaType, http.StatusUnsupportedMediaType, "unsupported-media-type", "Unsupported media type", "The body must be JSON, sent as application/json."},

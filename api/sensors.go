@@ -18,8 +18,8 @@ func (a *API) sensorRoutes() {
 	handle(a, huma.Operation{
 		OperationID: "create-sensor", Method: http.MethodPost, Path: base + "/sensors", Tags: []string{tagSensors},
 		Summary:     "Register a sensor",
-		Description: "The answer holds the sensor's secret_key. It is shown this once.",
-		Security:    person(), DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
+		Description: "The answer holds the sensor's secret_key. It is shown this once, but for who asks again with the same Idempotency-Key and body.",
+		Security:    person(), DefaultStatus: http.StatusCreated, Errors: []int{http.StatusForbidden, http.StatusConflict},
 	}, a.createSensor)
 	handle(a, huma.Operation{
 		OperationID: "list-sensors", Method: http.MethodGet, Path: base + "/sensors", Tags: []string{tagSensors},

@@ -26,6 +26,7 @@ const (
 	labelTicket   = "sensorcast ticket v1"
 	labelResume   = "sensorcast resume v1"
 	labelPepper   = "sensorcast device pepper v1"
+	labelCreation = "sensorcast sensor creation v1"
 	looseModeMask = 0o077
 )
 
@@ -36,6 +37,8 @@ type Keys struct {
 	ticket keyring
 	resume keyring
 	pepper []byte
+	// creation is what secrets of sensors are made with that a client may ask for again (Once).
+	creation []byte
 }
 
 // keyring signs with the active key and verifies with any, chosen by its id and never by trial.
@@ -180,7 +183,10 @@ func (doc keyDocument) derive() (*Keys, error) {
 		return nil, fmt.Errorf("the pepper %w", err)
 	}
 	var err error
-	k.pepper, err = hkdf.Key(sha256.New, doc.Pepper, nil, labelPepper, minKeyBytes)
+	if k.pepper, err = hkdf.Key(sha256.New, doc.Pepper, nil, labelPepper, minKeyBytes); err != nil {
+		return nil, err
+	}
+	k.creation, err = hkdf.Key(sha256.New, doc.Pepper, nil, labelCreation, minKeyBytes)
 	return k, err
 }
 

@@ -55,23 +55,24 @@ type DB struct {
 	epoch  atomic.Pointer[string]
 	wake   chan struct{} // tells Run that there is work
 
-	seen         atomic.Int64 // highest seq handed to Record, stored or not
-	settled      atomic.Int64 // all up to this seq is stored, or will never be
-	prunedTo     atomic.Int64 // readings up to this seq may have been deleted for their age
-	spending     spending
-	importing    chan struct{} // holds one element while somebody imports
-	args         []any         // Record's, kept to be used again; guarded by write's turn
-	end          int64         // seq of the last reading recorded; guarded by write's turn
-	tail         tail          // the log above the index's watermark
-	run          run           // guarded by write's turn
-	runAt        atomic.Int64  // when the last run began, nanoseconds since the epoch
-	purging      atomic.Bool   // there are rows in purges
-	retention    retention     // used by Run only
-	forgetNext   time.Time     // when old sessions are looked for again; used by Run only
-	settledNext  time.Time     // when old commands are; used by Run only
-	tokensNext   time.Time     // when expired tokens are; used by Run only
-	truncateNext time.Time     // when the write-ahead log may be truncated again; used by Run only
-	counters     counters
+	seen          atomic.Int64 // highest seq handed to Record, stored or not
+	settled       atomic.Int64 // all up to this seq is stored, or will never be
+	prunedTo      atomic.Int64 // readings up to this seq may have been deleted for their age
+	spending      spending
+	importing     chan struct{} // holds one element while somebody imports
+	args          []any         // Record's, kept to be used again; guarded by write's turn
+	end           int64         // seq of the last reading recorded; guarded by write's turn
+	tail          tail          // the log above the index's watermark
+	run           run           // guarded by write's turn
+	runAt         atomic.Int64  // when the last run began, nanoseconds since the epoch
+	purging       atomic.Bool   // there are rows in purges
+	retention     retention     // used by Run only
+	forgetNext    time.Time     // when old sessions are looked for again; used by Run only
+	settledNext   time.Time     // when old commands are; used by Run only
+	tokensNext    time.Time     // when expired tokens are; used by Run only
+	creationsNext time.Time     // when old creations are; used by Run only
+	truncateNext  time.Time     // when the write-ahead log may be truncated again; used by Run only
+	counters      counters
 
 	closing sync.Once
 	closed  error
