@@ -97,6 +97,7 @@ type Deps struct {
 	History   History
 	Intake    Intake
 	Commands  Commands
+	Inbox     Inbox
 	Events    Events
 	Presence  Presence
 	Ready     func(ctx context.Context) error // nil error: the parts behind the API can serve now
@@ -160,6 +161,7 @@ func New(cfg Config, deps Deps) *API {
 	a.sensorRoutes()
 	a.sheetRoutes()
 	a.tagRoutes()
+	a.inboxRoutes()
 	a.secretRoutes()
 	a.commandRoutes()
 	a.readingRoutes()

@@ -11,7 +11,8 @@ import (
 	"sensorcast/telemetry"
 )
 
-type sensorDraft struct {
+// SensorDraft describes a sensor to be. It is exported for huma, which sees only such embedded fields.
+type SensorDraft struct {
 	Serial       string   `json:"serial_no,omitempty" doc:"1 to 64 letters, digits and . _ : - (not first); generated when absent"`
 	Name         string   `json:"name,omitempty"`
 	Description  string   `json:"description,omitempty"`
@@ -29,7 +30,7 @@ type sensorCreated struct {
 }
 
 // sensor is what the draft describes, p's own.
-func (d *sensorDraft) sensor(p auth.Principal) telemetry.Sensor {
+func (d *SensorDraft) sensor(p auth.Principal) telemetry.Sensor {
 	s := telemetry.Sensor{
 		Serial:       d.Serial,
 		OwnerID:      p.UserID,
@@ -49,7 +50,7 @@ func (d *sensorDraft) sensor(p auth.Principal) telemetry.Sensor {
 
 type createInput struct {
 	Key  string `header:"Idempotency-Key" pattern:"^[ -~]{1,255}$" patternDescription:"1 to 255 printable ASCII characters" doc:"Asked again with it within a day, the same sensor is answered with the same secret"`
-	Body sensorDraft
+	Body SensorDraft
 }
 
 type createOutput struct {

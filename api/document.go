@@ -41,6 +41,7 @@ func (a *API) describe() {
 			Tags: []*huma.Tag{
 				{Name: tagAccounts, Description: "Logging in and out, and one's own account"},
 				{Name: tagSensors, Description: "The registry of one's own sensors"},
+				{Name: tagInbox, Description: "Sensors that tried to connect and that nobody knows, for admins"},
 				{Name: tagCommands, Description: "What sensors are asked to do"},
 				{Name: tagReadings, Description: "What sensors measured"},
 				{Name: tagTickets, Description: "Live readings: single-use tickets that open a WebSocket, and event streams"},
@@ -60,6 +61,7 @@ func (a *API) describe() {
 const (
 	tagAccounts = "accounts"
 	tagSensors  = "sensors"
+	tagInbox    = "inbox"
 	tagCommands = "commands"
 	tagReadings = "readings"
 	tagTickets  = "tickets"

@@ -53,6 +53,11 @@ func forAll(status int, body any) row {
 	return row{body, [identities]int{status, status, status, status, status, status, status}}
 }
 
+// forAdmin: the owner is the first account and so an admin; other people are told that they are not.
+func forAdmin(status int, body any) row {
+	return row{body, [identities]int{status, 403, 401, 401, 401, 401, 401}}
+}
+
 const matrixSerial = "MATRIX-1"
 
 type fields = map[string]any
@@ -75,6 +80,9 @@ func matrix() map[string]row {
 		"import-sensors":       forPeople(200, []byte("serial_no\n")),
 		"export-sensors":       forPeople(200, nil),
 		"list-tags":            forPeople(200, nil),
+		"list-inbox":           forAdmin(200, nil),
+		"adopt-stranger":       forAdmin(404, fields{}),
+		"dismiss-stranger":     forAdmin(404, nil),
 		"get-sensor":           forOwner(200, nil),
 		"update-sensor":        forOwner(200, fields{"name": "x"}),
 		"delete-sensor":        forOwner(204, nil),

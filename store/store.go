@@ -33,6 +33,7 @@ import (
 
 	"sensorcast/auth"
 	"sensorcast/command"
+	"sensorcast/inbox"
 	"sensorcast/ingest"
 )
 
@@ -83,6 +84,7 @@ var (
 	_ auth.Sessions   = (*DB)(nil)
 	_ ingest.Recorder = (*DB)(nil)
 	_ command.Keeper  = (*DB)(nil)
+	_ inbox.Keeper    = (*DB)(nil)
 )
 
 // Open locks the directory, opens or creates the database in it, brings its schema up to date and checks that it will keep its
