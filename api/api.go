@@ -79,13 +79,15 @@ type Events func(w http.ResponseWriter, r *http.Request, q EventRequest) error
 
 // Config is what the operator decides.
 type Config struct {
-	Version        string         // of the program, shown by GET /server and in the OpenAPI document
-	SilenceAfter   time.Duration  // for sensors without their own; zero: 10 min
-	Registration   string         // open, invite or closed, as shown to clients; package auth enforces it
-	MaxPayload     int            // bytes of one telemetry body; zero: 65,536
-	MQTTPort       func() int     // the plain MQTT port clients may use; nil or 0: none
-	MQTTSPort      func() int     // the same over TLS
-	TrustedProxies []netip.Prefix // peers whose X-Forwarded-For and X-Forwarded-Proto are believed; empty: nobody's
+	Version        string        // of the program, shown by GET /server and in the OpenAPI document
+	SilenceAfter   time.Duration // for sensors without their own; zero: 10 min
+	Registration   string        // open, invite or closed, as shown to clients; package auth enforces it
+	MaxPayload     int           // bytes of one telemetry body; zero: 65,536
+	MQTTPort       func() int    // the plain MQTT port clients may use; nil or 0: none
+	MQTTSPort      func() int    // the same over TLS
+	HTTPSPort      func() int
+	Certificates   func() []Certificate // those of the TLS listeners, in force now; nil: there are none
+	TrustedProxies []netip.Prefix       // peers whose X-Forwarded-For and X-Forwarded-Proto are believed; empty: nobody's
 }
 
 // Deps are the parts the API stands on. All are needed except Presence (nil: nobody is connected) and Ready (nil: always ready).

@@ -157,6 +157,8 @@ func (s *server) wireUp(cores int) error {
 		MaxPayload:     s.settings.MaxPayload,
 		MQTTPort:       s.listeners.port("mqtt"),
 		MQTTSPort:      s.listeners.port("mqtts"),
+		HTTPSPort:      s.listeners.port("https"),
+		Certificates:   s.certificates,
 		TrustedProxies: proxies,
 	}, api.Deps{
 		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store,
@@ -212,4 +214,14 @@ func (s *server) openInbox() error {
 	s.background("inbox", s.inbox.Run)
 	s.changes.Watch(s.inbox)
 	return nil
+}
+
+// certificates are those in force, none without TLS.
+func (s *server) certificates() (all []api.Certificate) {
+	if s.tls != nil {
+		for _, c := range s.tls.Certificates() {
+			all = append(all, api.Certificate(c))
+		}
+	}
+	return all
 }
