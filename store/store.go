@@ -1,4 +1,4 @@
-// Package store keeps what must outlive the process: accounts, logins, the sensor registry, commands, the log of readings and the state
+// Package store keeps what must outlive the process: accounts, logins, the sensor registry, strangers, commands, the log of readings and the state
 // of MQTT sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people
 // (api and bridge read) and back to devices (broker begins with [DB.Sessions]).
 //
