@@ -63,7 +63,7 @@ func (a *API) adoptStranger(ctx context.Context, in *adoptInput) (*adoptOutput, 
 			}
 			hash = a.deps.Directory.HashSecret(secret)
 		}
-		return a.enterAlone(ctx, &s, hash, a.deps.Registry.CreateSensor)
+		return a.enter(ctx, &s, hash, a.deps.Registry.CreateSensor)
 	})
 	if err != nil {
 		return nil, err

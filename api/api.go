@@ -1,5 +1,5 @@
-// Package api is the REST front door: accounts, the sensor registry, commands, history, tickets and HTTP ingest under /api/v1, described
-// by an OpenAPI 3.1 document that is generated from the very Go types the handlers take and return.
+// Package api is the REST front door: accounts, the sensor registry and the inbox before it, commands, history, tickets and HTTP ingest
+// under /api/v1, described by an OpenAPI 3.1 document that is generated from the very Go types the handlers take and return.
 //
 // Its place in the flow: browsers and scripts come in here, package auth says who they are and what they may, the store answers
 // through the small interfaces declared below, and readings sent by HTTP leave through Intake exactly as those sent by MQTT do.

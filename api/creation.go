@@ -70,8 +70,10 @@ func (a *API) createSensor(ctx context.Context, in *createInput) (*createOutput,
 	if err := checkNew(s, secret); err != nil {
 		return nil, err
 	}
-	hash := a.deps.Directory.HashSecret(secret)
-	if err := a.enter(ctx, &s, hash); err != nil {
+	err := a.alone(ctx, func() error {
+		return a.enter(ctx, &s, a.deps.Directory.HashSecret(secret), a.deps.Registry.CreateSensor)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &createOutput{Body: sensorCreated{Sensor: a.sensorOf(s), Secret: secret}}, nil
@@ -83,16 +85,11 @@ func checkNew(s telemetry.Sensor, secret string) error {
 	return errors.Join(s.Check(), auth.CheckDeviceSecret(secret))
 }
 
-// enter checks s, stores it with the hash of its secret, and opens the doors for it.
-func (a *API) enter(ctx context.Context, s *telemetry.Sensor, secret [32]byte) error {
-	return a.alone(ctx, func() error { return a.enterAlone(ctx, s, secret, a.deps.Registry.CreateSensor) })
-}
-
 // serialTries is how often a generated serial may turn out to be taken. With 31^10 of them the second try is luck, the third a fault.
 const serialTries = 3
 
-// enterAlone is enter for who has the turn, with create for what the store is to do.
-func (a *API) enterAlone(ctx context.Context, s *telemetry.Sensor, secret [32]byte, create func(context.Context, *telemetry.Sensor, [32]byte) error) error {
+// enter checks s, has create store it with the hash of its secret, and opens the doors for it. It is called by who has the turn.
+func (a *API) enter(ctx context.Context, s *telemetry.Sensor, secret [32]byte, create func(context.Context, *telemetry.Sensor, [32]byte) error) error {
 	generated := s.Serial == ""
 	if generated {
 		s.Serial = newSerial()

@@ -27,7 +27,7 @@ func (a *API) createOnce(ctx context.Context, in *createInput) (*createOutput, e
 		before, serial, err := a.deps.Registry.Creation(ctx, once.Key)
 		switch {
 		case errors.Is(err, telemetry.ErrNotFound):
-			return a.enterAlone(ctx, &s, dir.HashSecret(secret), func(ctx context.Context, s *telemetry.Sensor, hash [32]byte) error {
+			return a.enter(ctx, &s, dir.HashSecret(secret), func(ctx context.Context, s *telemetry.Sensor, hash [32]byte) error {
 				return a.deps.Registry.CreateSensorOnce(ctx, s, hash, once)
 			})
 		case err != nil:

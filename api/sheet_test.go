@@ -1,14 +1,18 @@
 package api
 
 import (
+	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"sensorcast/auth"
+	"sensorcast/telemetry"
 )
 
 func (h *house) sheet(p personFixture, query, text string) answer {
@@ -164,6 +168,37 @@ func TestExport_GoesBackInUnchangedAndShowsNoSecret(t *testing.T) {
 		t.Errorf("filtered: got %q", some.body)
 	}
 	h.call("GET", "/api/v1/sensors/export?state=x", p.access, nil).wantFault(http.StatusUnprocessableEntity, "invalid", "query.state")
+}
+
+// brokenList fails after the first page.
+type brokenList struct {
+	Registry
+	pages int
+}
+
+func (b *brokenList) ListSensors(ctx context.Context, q telemetry.SensorQuery) ([]telemetry.Sensor, string, error) {
+	if b.pages++; b.pages > 1 {
+		return nil, "", telemetry.ErrUnavailable
+	}
+	found, _, err := b.Registry.ListSensors(ctx, q)
+	return found, "there is more", err
+}
+
+func TestExport_HalfASheetDoesNotLookLikeAWholeOne(t *testing.T) {
+	h := newHouse(t, func(_ *Config, _ *auth.Config, deps *Deps) { deps.Registry = &brokenList{Registry: deps.Registry} })
+	p := h.person("ada")
+	h.sensor(p, fields{"description": strings.Repeat("more than is buffered ", 90)})
+	h.sensor(p, fields{"description": strings.Repeat("more than is buffered ", 90)})
+	h.sensor(p, fields{"description": strings.Repeat("more than is buffered ", 90)})
+	req, err := http.NewRequestWithContext(t.Context(), "GET", h.url+"/api/v1/sensors/export", nil)
+	must(t, err)
+	req.Header.Set("Authorization", "Bearer "+p.access)
+	resp, err := http.DefaultClient.Do(req)
+	must(t, err)
+	defer resp.Body.Close()
+	if part, err := io.ReadAll(resp.Body); !errors.Is(err, io.ErrUnexpectedEOF) || len(part) == 0 {
+		t.Errorf("got %d bytes and %v, want some and %v", len(part), err, io.ErrUnexpectedEOF)
+	}
 }
 
 func TestTags_ListsOnesOwnWithCounts(t *testing.T) {

@@ -8,8 +8,9 @@ type Strangers interface {
 	Knocked(k telemetry.Knock, secret string)
 }
 
-// knock reports a refused login under a name that could be a new sensor's. Whether it is a person's the broker need not know: who listens finds
-// out at leisure, so that this takes as long for everybody. What a client certificate names is who knocks, whatever user name came with it.
+// knock reports a refused login under a name that could be a new sensor's. Whether it is a person's the broker need not know: who listens
+// finds out at leisure, so that this takes as long for everybody. Who knocks is whom a client certificate names, whatever user name came
+// with it.
 func (c *conn) knock(h *hello) {
 	b := c.broker
 	if b.strangers == nil {

@@ -68,6 +68,9 @@ func TestRegistry_ImportUnderLoad(t *testing.T) {
 	dir, ann := founded(t, publishers)
 	s := serve(t, dir)
 	ann.s = s
+	var ticket struct{ URL string }
+	ann.call("POST", "/api/v1/tickets", map[string]any{"all": true}, 201, &ticket)
+	viewer := s.dial(ticket.URL) // is told of each
 	load := s.steadily(0, publishers, 5*time.Millisecond)
 	time.Sleep(time.Second) // the measure of a quiet server
 	t.Logf("quiet: %v", load.phase())
@@ -96,6 +99,11 @@ func TestRegistry_ImportUnderLoad(t *testing.T) {
 	}
 	vanish(in)
 	load.end()
+	if out, err := s.mosquittoPub("IM-9999", fleetSecret, "sensors/IM-9999/telemetry", `{"last":1}`, "-q", "1"); err != nil {
+		t.Fatalf("publish as an imported sensor: %v %s", err, out)
+	}
+	for f := nextReading(t, viewer); string(f.Data) != `{"last":1}`; f = nextReading(t, viewer) {
+	}
 	status, reply = s.csv("GET", "/api/v1/sensors/export", ann.token, "")
 	if lines := strings.Count(reply, "\n"); status != http.StatusOK || lines != 1+rows+publishers {
 		t.Errorf("export = %d with %d lines, want %d", status, lines, 1+rows+publishers)

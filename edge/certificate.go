@@ -46,8 +46,8 @@ func certificateOf(leaf *x509.Certificate) Certificate {
 	return c
 }
 
-// tasmotaFingerprint is Tasmota's own, of version 2 (pubkeyfingerprint_pubkey_fingerprint in WiFiClientSecureLightBearSSL.cpp): SHA-1 of the word ssh-rsa, the
-// exponent and the modulus, each with its length in front. Of keys that are not RSA it leaves the fingerprint unset.
+// tasmotaFingerprint is Tasmota's own, of version 2: SHA-1 of the word ssh-rsa, the exponent and the modulus, each with its length in front.
+// Of keys that are not RSA it leaves the fingerprint unset (WiFiClientSecureLightBearSSL.cpp pubkeyfingerprint_pubkey_fingerprint).
 func tasmotaFingerprint(leaf *x509.Certificate) []byte {
 	key, ok := leaf.PublicKey.(*rsa.PublicKey)
 	if !ok {

@@ -8,7 +8,8 @@
 // Invariants:
 //   - What is remembered is bounded, in all and for each address, and the newest wins: a stranger who invents serials pushes out their own.
 //   - A knock touches memory only. It costs the same whoever knocks, and the one who knocks learns nothing from it.
-//   - Of the secret a stranger shows only the HMAC is kept, as of a sensor's. Who shows several has none that would be kept without being asked for.
+//   - Of the secret a stranger shows only the HMAC is kept, as of a sensor's. Of several shown under one serial none becomes the sensor's
+//     unless somebody asks for it.
 //   - Names of people are no strangers: a person who mistypes a password is never listed. The Keeper tells them apart, so nothing is listed
 //     before it has been kept once.
 //
@@ -61,8 +62,8 @@ func (s Stranger) Proved() bool { return s.Secrets == 1 }
 type Keeper interface {
 	// Strangers returns all that are kept, those seen longest ago first.
 	Strangers(ctx context.Context) ([]Stranger, error)
-	// KeepStrangers deletes those of the serials in gone and then writes kept, in one transaction, but for those whose serial is a person's user name: of
-	// them nothing is kept, and their serials are returned.
+	// KeepStrangers deletes those of the serials in gone and then writes kept, in one transaction. Of those whose serial is a person's user
+	// name nothing is kept, and their serials are returned.
 	KeepStrangers(ctx context.Context, kept []Stranger, gone []string) (people []string, err error)
 }
 
@@ -253,8 +254,8 @@ func (b *Inbox) Find(serial string) (Stranger, bool) {
 	return at.Value.(*entry).Stranger, true
 }
 
-// Dismiss has a stranger not listed for MuteFor, however often it knocks. telemetry.ErrNotFound when it is not listed; what the Keeper says, and
-// then nothing was changed.
+// Dismiss has a stranger not listed for MuteFor, however often it knocks. telemetry.ErrNotFound when it is not listed. With an error of the
+// Keeper nothing was changed.
 func (b *Inbox) Dismiss(ctx context.Context, serial string) error {
 	now := telemetry.Now()
 	s, ok := b.Find(serial)
@@ -267,10 +268,13 @@ func (b *Inbox) Dismiss(ctx context.Context, serial string) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if at, ok := b.entries[serial]; ok {
-		at.Value.(*entry).MutedUntil = s.MutedUntil
-	} else {
-		b.gone[serial] = struct{}{} // pushed out or adopted meanwhile
+	at, ok := b.entries[serial]
+	if !ok { // pushed out or adopted meanwhile
+		b.gone[serial] = struct{}{}
+		return nil
 	}
+	e := at.Value.(*entry)
+	e.MutedUntil = s.MutedUntil
+	e.dirty = true // Run may have written it as it was before, just after
 	return nil
 }

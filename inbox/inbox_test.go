@@ -19,14 +19,28 @@ import (
 // shelf is a Keeper in memory.
 type shelf struct {
 	people []string
-	fail   bool
 
 	mu    sync.Mutex
+	fails bool
 	kept  map[string]Stranger
 	turns int // transactions
 }
 
+func (s *shelf) fail(fails bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fails = fails
+}
+
+func (s *shelf) figures() (kept, turns int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.kept), s.turns
+}
+
 func (s *shelf) Strangers(context.Context) ([]Stranger, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var all []Stranger
 	for _, k := range s.kept {
 		all = append(all, k)
@@ -38,7 +52,7 @@ func (s *shelf) Strangers(context.Context) ([]Stranger, error) {
 func (s *shelf) KeepStrangers(_ context.Context, kept []Stranger, gone []string) (people []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fail {
+	if s.fails {
 		return nil, errors.New("disk full")
 	}
 	s.turns++
@@ -102,10 +116,10 @@ func TestInbox_ListsStrangersSoonAndPeopleNever(t *testing.T) {
 			t.Errorf("before it is known who they are: got %v, want nobody", got)
 		}
 		time.Sleep(keepNewEvery + time.Millisecond)
+		stop()
 		if got := serials(b); !slices.Equal(got, []string{"SN1"}) || b.Stats().Strangers != 1 || len(b.crowd) != 1 {
 			t.Errorf("got %v, %d remembered; want SN1 alone", got, b.Stats().Strangers)
 		}
-		stop()
 	})
 }
 
@@ -116,13 +130,13 @@ func TestInbox_SurvivesARestartAndWritesSeldom(t *testing.T) {
 		stop := run(t, b)
 		knock(b, "SN1", "192.0.2.1")
 		time.Sleep(keepNewEvery + time.Millisecond)
-		turns := s.turns
+		_, turns := s.figures()
 		for range 50 {
 			knock(b, "SN1", "192.0.2.1")
 			time.Sleep(time.Second)
 		}
-		if s.turns != turns {
-			t.Errorf("a stranger that tries again was written %d times in 50 s", s.turns-turns)
+		if _, now := s.figures(); now != turns {
+			t.Errorf("a stranger that tries again was written %d times in 50 s", now-turns)
 		}
 		stop() // with what was not written yet
 		again, _ := newInbox(t, s)
@@ -151,10 +165,10 @@ func TestInbox_IsBoundedAndAFloodPushesOutItsOwn(t *testing.T) {
 			knock(b, fmt.Sprintf("fleet-%d", i), fmt.Sprintf("10.0.%d.%d", i/250, i%250))
 		}
 		time.Sleep(2*keepNewEvery + time.Millisecond)
+		stop()
 		if got := b.List(); len(got) != MaxStrangers || len(s.kept) != MaxStrangers || len(b.crowd) != MaxStrangers {
 			t.Errorf("got %d listed, %d kept, %d addresses; want %d of each", len(got), len(s.kept), len(b.crowd), MaxStrangers)
 		}
-		stop()
 	})
 }
 
@@ -169,8 +183,8 @@ func TestInbox_RegisteredIsNoStrangerWhoeverIsFirst(t *testing.T) {
 		b.AuthorityChanged(auth.Change{Kind: auth.SensorAdded, Serial: "SN1", SensorID: 1})
 		knock(b, "SN1", "192.0.2.1") // was refused before
 		time.Sleep(keepNewEvery + time.Millisecond)
-		if got := serials(b); got != nil || len(s.kept) != 0 {
-			t.Errorf("got %v listed and %d kept, want none", got, len(s.kept))
+		if kept, _ := s.figures(); serials(b) != nil || kept != 0 {
+			t.Errorf("got %v listed and %d kept, want none", serials(b), kept)
 		}
 		stop()
 	})
@@ -186,11 +200,11 @@ func TestInbox_DismissedStaysAwayForAMonth(t *testing.T) {
 			t.Errorf("before it was listed: got %v, want %v", err, telemetry.ErrNotFound)
 		}
 		time.Sleep(keepNewEvery + time.Millisecond)
-		s.fail = true
+		s.fail(true)
 		if err := b.Dismiss(t.Context(), "SN1"); err == nil || len(serials(b)) != 1 {
 			t.Errorf("a failing store: got %v and %v, want an error and nothing changed", err, serials(b))
 		}
-		s.fail = false
+		s.fail(false)
 		if err := b.Dismiss(t.Context(), "SN1"); err != nil {
 			t.Fatal(err)
 		}
@@ -209,8 +223,8 @@ func TestInbox_DismissedStaysAwayForAMonth(t *testing.T) {
 			t.Errorf("after a month: got %v, want it again", got)
 		}
 		time.Sleep(KeepFor)
-		if len(s.kept) != 0 || b.Stats().Strangers != 0 {
-			t.Errorf("unseen for a month: got %d kept, want it forgotten", len(s.kept))
+		if kept, _ := s.figures(); kept != 0 || b.Stats().Strangers != 0 {
+			t.Errorf("unseen for a month: got %d kept, want it forgotten", kept)
 		}
 		stop()
 	})
@@ -218,14 +232,12 @@ func TestInbox_DismissedStaysAwayForAMonth(t *testing.T) {
 
 func TestInbox_FailingStoreLosesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &shelf{fail: true}
+		s := &shelf{fails: true}
 		b, _ := newInbox(t, s)
 		stop := run(t, b)
 		knock(b, "SN1", "192.0.2.1")
 		time.Sleep(10 * keepNewEvery)
-		s.mu.Lock()
-		s.fail = false
-		s.mu.Unlock()
+		s.fail(false)
 		time.Sleep(keepNewEvery + time.Millisecond)
 		if got := serials(b); !slices.Equal(got, []string{"SN1"}) {
 			t.Errorf("got %v, want SN1", got)

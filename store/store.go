@@ -1,5 +1,5 @@
-// Package store keeps what must outlive the process: accounts, logins, the sensor registry, strangers, commands, the log of readings and the state
-// of MQTT sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people
+// Package store keeps what must outlive the process: accounts, logins, the sensor registry, strangers, commands, the log of readings and
+// the state of MQTT sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people
 // (api and bridge read) and back to devices (broker begins with [DB.Sessions]).
 //
 //	ingest ──Record──► writer ──► readings (append-only log), mqtt_* (sessions)     one transaction, synchronous=FULL

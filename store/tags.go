@@ -7,8 +7,8 @@ import (
 	"sensorcast/telemetry"
 )
 
-// Tags returns the tags of the person's sensors that come after a tag, in the order of their bytes, at most limit of them, each with how many sensors
-// have it.
+// Tags returns the tags of the person's sensors that come after a tag, in the order of their bytes, at most limit of them, each with how many
+// sensors have it.
 func (d *DB) Tags(ctx context.Context, ownerID int64, after string, limit int) ([]telemetry.TagCount, error) {
 	ctx, cancel := reading(ctx)
 	defer cancel()

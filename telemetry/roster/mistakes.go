@@ -21,7 +21,7 @@ type Mistake struct {
 	Reason string // never the rejected value, which may be a secret
 }
 
-// Add notes what is wrong with a row: each telemetry.FieldError in err, however joined.
+// Add notes what is wrong with a row: each telemetry.FieldError in err, however joined. nil is nothing.
 func (m *Mistakes) Add(row int, err error) {
 	switch e := err.(type) {
 	case nil:
@@ -32,7 +32,11 @@ func (m *Mistakes) Add(row int, err error) {
 			m.Add(row, inner)
 		}
 	default:
-		m.Add(row, errors.Unwrap(err))
+		if inner := errors.Unwrap(err); inner != nil {
+			m.Add(row, inner)
+			return
+		}
+		m.note(Mistake{row, "", "cannot be taken"}) // never lost, or its row would be left out unsaid
 	}
 }
 

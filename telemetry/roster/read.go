@@ -127,9 +127,9 @@ func (s *Sheet) readRow(number int, cells []string, first map[string]int) {
 				mistakes = append(mistakes, telemetry.Invalid("", "has more cells than there are fields"))
 			}
 		case place == s.secret:
-			row.Secret = strings.Clone(cell) // as it is: any character may be part of it
+			row.Secret = cell // as it is: any character may be part of it
 		case s.present[place] != nil:
-			mistakes = append(mistakes, s.present[place].read(&row.Sensor, strings.Clone(plain(cell))))
+			mistakes = append(mistakes, s.present[place].read(&row.Sensor, plain(cell)))
 		}
 	}
 	serial := row.Sensor.Serial
