@@ -34,17 +34,19 @@ func (g Grant) LogValue() slog.Value { return slog.StringValue(g.String()) }
 // when too many passwords are being checked. It may wait a second for its check.
 func (s *Service) Login(ctx context.Context, login, password string, remote netip.Addr) (Grant, error) {
 	mark := s.revoked.mark()
-	u, err := s.prove(ctx, login, password, remote)
+	u, err := s.prove(ctx, login, password, addressKey(remote))
 	if err != nil {
 		return Grant{}, err
 	}
 	return s.openSession(ctx, u, mark)
 }
 
-// Password proves a person who logs in over MQTT; it opens no session. Errors and throttles are those of Login.
+// Password proves a person who logs in over MQTT; it opens no session. Errors and throttles are those of Login, but that its failures count
+// against an address apart.
 func (s *Service) Password(ctx context.Context, login, password string, remote netip.Addr) (Principal, error) {
 	mark := s.revoked.mark()
-	u, err := s.prove(ctx, login, password, remote)
+	// Three devices nobody knows yet, which try for ever, must not lock the people of their address out of where they would adopt them.
+	u, err := s.prove(ctx, login, password, "mqtt "+addressKey(remote))
 	if err != nil {
 		return Principal{}, err
 	}
@@ -58,8 +60,8 @@ func (s *Service) Password(ctx context.Context, login, password string, remote n
 var errLogin = unauthenticated("wrong login or password")
 
 // prove finds the person of a login and checks the password.
-func (s *Service) prove(ctx context.Context, login, password string, remote netip.Addr) (User, error) {
-	g := guess{name: nameKey(login), address: addressKey(remote)}
+func (s *Service) prove(ctx context.Context, login, password, address string) (User, error) {
+	g := guess{name: nameKey(login), address: address}
 	if err := s.admit(g); err != nil { // before any work, the look-up included
 		return User{}, err
 	}
