@@ -72,6 +72,7 @@ fuzz:
 	$(GO) test ./telemetry -run '^$$' -fuzz FuzzValidFilter -fuzztime $(FUZZTIME)
 	$(GO) test ./telemetry/format -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME)
 	$(GO) test ./telemetry/format -run '^$$' -fuzz FuzzScan -fuzztime $(FUZZTIME)
+	$(GO) test ./telemetry/roster -run '^$$' -fuzz FuzzRead -fuzztime $(FUZZTIME)
 
 web-test: web/dist/index.html
 	cd web && npm test --silent

@@ -1,5 +1,5 @@
-// Package api is the REST front door: accounts, the sensor registry, commands, history, tickets and HTTP ingest under /api/v1, described
-// by an OpenAPI 3.1 document that is generated from the very Go types the handlers take and return.
+// Package api is the REST front door: accounts, the sensor registry and the inbox before it, commands, history, tickets and HTTP ingest
+// under /api/v1, described by an OpenAPI 3.1 document that is generated from the very Go types the handlers take and return.
 //
 // Its place in the flow: browsers and scripts come in here, package auth says who they are and what they may, the store answers
 // through the small interfaces declared below, and readings sent by HTTP leave through Intake exactly as those sent by MQTT do.
@@ -32,6 +32,10 @@ import (
 type Registry interface {
 	// CreateSensor stores s with the hash of its secret and fills ID, UID and times; telemetry.ErrConflict when the serial is taken.
 	CreateSensor(ctx context.Context, s *telemetry.Sensor, secret [32]byte) error
+	// CreateSensorOnce is CreateSensor, and remembers the creation for a day.
+	CreateSensorOnce(ctx context.Context, s *telemetry.Sensor, secret [32]byte, o auth.Once) error
+	// Creation returns the creation of that key, and its sensor's serial; telemetry.ErrNotFound.
+	Creation(ctx context.Context, key [32]byte) (o auth.Once, serial string, err error)
 	// SensorBySerial returns a sensor with its Status; telemetry.ErrNotFound.
 	SensorBySerial(ctx context.Context, serial string) (telemetry.Sensor, error)
 	// ListSensors returns a page of one owner's sensors and the cursor of the next page, empty at the end.
@@ -40,6 +44,14 @@ type Registry interface {
 	UpdateSensor(ctx context.Context, s telemetry.Sensor) error
 	// DeleteSensor removes the sensor at once; its history goes in the background.
 	DeleteSensor(ctx context.Context, id int64) error
+	// ImportSensors adds sensors as CreateSensor does and changes others as UpdateSensor does: all of them or none.
+	ImportSensors(ctx context.Context, added []auth.Arrival, changed []telemetry.Sensor) error
+	// SensorsBySerial returns those of the sensors that are there, in no order, without their Status.
+	SensorsBySerial(ctx context.Context, serials []string) ([]telemetry.Sensor, error)
+	// TakenSerials returns those of the serials that no new sensor can have.
+	TakenSerials(ctx context.Context, serials []string) ([]string, error)
+	// Tags returns the tags of a person's sensors after that one, in order, at most limit.
+	Tags(ctx context.Context, ownerID int64, after string, limit int) ([]telemetry.TagCount, error)
 	// SetSecrets replaces the sensor's secrets.
 	SetSecrets(ctx context.Context, id int64, secrets []auth.Secret) error
 }
@@ -67,14 +79,16 @@ type Events func(w http.ResponseWriter, r *http.Request, q EventRequest) error
 
 // Config is what the operator decides.
 type Config struct {
-	Version        string         // of the program, shown by GET /server and in the OpenAPI document
-	SilenceAfter   time.Duration  // for sensors without their own; zero: 10 min
-	Registration   string         // open, invite or closed, as shown to clients; package auth enforces it
-	Mail           bool           // the server sends letters, as shown to clients
-	MaxPayload     int            // bytes of one telemetry body; zero: 65,536
-	MQTTPort       func() int     // the plain MQTT port clients may use; nil or 0: none
-	MQTTSPort      func() int     // the same over TLS
-	TrustedProxies []netip.Prefix // peers whose X-Forwarded-For and X-Forwarded-Proto are believed; empty: nobody's
+	Version        string        // of the program, shown by GET /server and in the OpenAPI document
+	SilenceAfter   time.Duration // for sensors without their own; zero: 10 min
+	Registration   string        // open, invite or closed, as shown to clients; package auth enforces it
+	Mail           bool          // the server sends letters, as shown to clients
+	MaxPayload     int           // bytes of one telemetry body; zero: 65,536
+	MQTTPort       func() int    // the plain MQTT port clients may use; nil or 0: none
+	MQTTSPort      func() int    // the same over TLS
+	HTTPSPort      func() int
+	Certificates   func() []Certificate // those of the TLS listeners, in force now; nil: there are none
+	TrustedProxies []netip.Prefix       // peers whose X-Forwarded-For and X-Forwarded-Proto are believed; empty: nobody's
 }
 
 // Deps are the parts the API stands on. All are needed except Presence (nil: nobody is connected) and Ready (nil: always ready).
@@ -86,6 +100,7 @@ type Deps struct {
 	History   History
 	Intake    Intake
 	Commands  Commands
+	Inbox     Inbox
 	Events    Events
 	Presence  Presence
 	Ready     func(ctx context.Context) error // nil error: the parts behind the API can serve now
@@ -113,6 +128,7 @@ type API struct {
 	yamlDoc    []byte
 	turn       chan struct{} // holds one token: whoever has it may change the registry
 	senders    chan struct{} // holds one token for each HTTP sender that waits for its commit
+	importers  chan struct{} // holds one token for each sheet that is being read or imported
 	readiness  readiness
 	graces     graces
 	isDraining atomic.Bool
@@ -138,6 +154,7 @@ func New(cfg Config, deps Deps) *API {
 		origin:    http.NewCrossOriginProtection(),
 		turn:      make(chan struct{}, 1),
 		senders:   make(chan struct{}, maxSenders),
+		importers: make(chan struct{}, maxImporters),
 		readiness: newReadiness(readyEvery),
 	}
 	a.turn <- struct{}{}
@@ -151,6 +168,9 @@ func New(cfg Config, deps Deps) *API {
 	a.userRoutes()
 	a.invitationRoutes()
 	a.sensorRoutes()
+	a.sheetRoutes()
+	a.tagRoutes()
+	a.inboxRoutes()
 	a.secretRoutes()
 	a.commandRoutes()
 	a.readingRoutes()

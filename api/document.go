@@ -45,6 +45,7 @@ func (a *API) describe() {
 				{Name: tagTokens, Description: "Keys to one's own account for programs"},
 				{Name: tagAdmin, Description: "Other people's accounts, for admins"},
 				{Name: tagSensors, Description: "The registry of one's own sensors"},
+				{Name: tagInbox, Description: "Sensors that tried to connect and that nobody knows, for admins"},
 				{Name: tagCommands, Description: "What sensors are asked to do"},
 				{Name: tagReadings, Description: "What sensors measured"},
 				{Name: tagTickets, Description: "Live readings: single-use tickets that open a WebSocket, and event streams"},
@@ -66,6 +67,7 @@ const (
 	tagTokens   = "tokens"
 	tagAdmin    = "administration"
 	tagSensors  = "sensors"
+	tagInbox    = "inbox"
 	tagCommands = "commands"
 	tagReadings = "readings"
 	tagTickets  = "tickets"

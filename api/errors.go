@@ -10,6 +10,7 @@ import (
 	"sensorcast/auth"
 	"sensorcast/command"
 	"sensorcast/telemetry"
+	"sensorcast/telemetry/roster"
 )
 
 // Kinds of error only this package knows.
@@ -28,6 +29,7 @@ var (
 	errNoRoute         = errors.New("no such path")
 	errNoMethod        = errors.New("no such method of this path")
 	errNotAcceptable   = errors.New("no acceptable media type")
+	errKeyReused       = fmt.Errorf("idempotency key used for something else: %w", telemetry.ErrInvalid)
 )
 
 // kinds is the one table from errors to answers; the first match counts, so finer kinds stand above those they wrap.
@@ -51,6 +53,8 @@ var kinds = []struct {
 	{errTokenConfined, http.StatusForbidden, "token-confined", "API token is for certain sensors", "This API token is for certain sensors and cannot register others."},
 	{command.ErrFull, http.StatusTooManyRequests, "too-many-commands", "Too many commands",
 		fmt.Sprintf("%d commands wait for this sensor already. It has to take some of them, or they have to expire, before it can be sent more.", command.MaxWaiting)},
+	{errKeyReused, http.StatusUnprocessableEntity, "idempotency-key-reused", "Idempotency key used again",
+		"A sensor was created with this Idempotency-Key less than a day ago, from another body. Use another key for another sensor."},
 	{errForeignOrigin, http.StatusForbidden, "foreign-origin", "Foreign origin", "The request came from another site's page."},
 	{errMalformed, http.StatusBadRequest, "malformed", "Malformed request", "A well-formed JSON body is needed."},
 	{errMediaType, http.StatusUnsupportedMediaType, "unsupported-media-type", "Unsupported media type", "The body must be JSON, sent as application/json."},
@@ -109,6 +113,9 @@ func problemOf(err error) *Problem {
 
 // faults lists every FieldError in err, however wrapped or joined. It walks the tree itself because errors.As stops at the first.
 func faults(place string, err error) []Fault {
+	if sheet, ok := err.(*roster.Mistakes); ok {
+		return sheetFaults(sheet)
+	}
 	if field, ok := err.(*telemetry.FieldError); ok {
 		return []Fault{{Location: strings.TrimSuffix(place+field.Field, "."), Message: field.Reason}}
 	}

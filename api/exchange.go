@@ -67,7 +67,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 
 	setSecurityHeaders(x)
 	// The largest body any operation takes; each has its own, smaller limit. Past this one the connection is closed after the answer.
-	r.Body = http.MaxBytesReader(w, r.Body, int64(max(maxBodyBytes, a.cfg.MaxPayload))+1)
+	r.Body = http.MaxBytesReader(w, r.Body, int64(max(maxBodyBytes, maxSheetBytes, a.cfg.MaxPayload))+1)
 	if _, pattern := a.mux.Handler(r); pattern == "" {
 		a.refuseRoute(x, r)
 		return

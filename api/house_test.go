@@ -18,6 +18,7 @@ import (
 
 	"sensorcast/auth"
 	"sensorcast/command"
+	"sensorcast/inbox"
 	"sensorcast/ingest"
 	"sensorcast/store"
 )
@@ -34,6 +35,7 @@ type house struct {
 	auth    *auth.Service
 	pipe    *ingest.Pipe
 	box     *command.Outbox
+	inbox   *inbox.Inbox
 	changes *changeLog
 	logs    *logBuffer
 	mail    *satchel
@@ -66,10 +68,12 @@ func newHouse(t *testing.T, options ...option) *house {
 	changes := &auth.Changes{}
 	changes.Watch(h.changes)
 	changes.Watch(h.box)
+	h.inbox = inbox.New(h.db, h.dir, log)
+	changes.Watch(h.inbox)
 
 	cfg := Config{Version: "v1.2.3", Registration: "open", SilenceAfter: 10 * time.Minute}
 	policy := auth.Config{Registration: "open", Courier: h.mail}
-	deps := Deps{Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Intake: h.pipe, Commands: h.box, Events: new(stage).serve, Ready: h.db.Ready, Log: log}
+	deps := Deps{Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Intake: h.pipe, Commands: h.box, Inbox: h.inbox, Events: new(stage).serve, Ready: h.db.Ready, Log: log}
 	for _, o := range options {
 		o(&cfg, &policy, &deps)
 	}

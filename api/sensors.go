@@ -18,7 +18,7 @@ func (a *API) sensorRoutes() {
 	handle(a, huma.Operation{
 		OperationID: "create-sensor", Method: http.MethodPost, Path: base + "/sensors", Tags: []string{tagSensors},
 		Summary:     "Register a sensor",
-		Description: "The answer holds the sensor's secret_key. It is shown this once.",
+		Description: "The answer holds the sensor's secret_key. It is shown this once, but for who asks again with the same Idempotency-Key and body.",
 		Security:    writer(), DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
 	}, a.createSensor)
 	handle(a, huma.Operation{
@@ -51,10 +51,7 @@ func (a *API) sensorRoutes() {
 }
 
 type sensorsInput struct {
-	Text   string `query:"q" maxLength:"200" doc:"Part of serial, name, description, type, manufacturer or a tag"`
-	Tag    string `query:"tag" maxLength:"50" doc:"Exactly this tag"`
-	State  string `query:"state" enum:"online,silent,never_seen"`
-	Sort   string `query:"sort" enum:"serial_no,-serial_no,name,-name,last_seen_at,-last_seen_at,created_at,-created_at" default:"serial_no" doc:"- reverses"`
+	SensorFilter
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
 	Cursor string `query:"cursor" maxLength:"4096" doc:"next_cursor of the page before"`
 }
@@ -67,18 +64,9 @@ type sensorPage struct {
 type sensorsOutput struct{ Body sensorPage }
 
 func (a *API) listSensors(ctx context.Context, in *sensorsInput) (*sensorsOutput, error) {
-	p := principal(ctx)
-	serials, _ := p.Confined()
-	found, next, err := a.deps.Registry.ListSensors(ctx, telemetry.SensorQuery{
-		OwnerID: p.UserID,
-		Serials: serials,
-		Text:    in.Text,
-		Tag:     in.Tag,
-		State:   telemetry.State(in.State),
-		Sort:    in.Sort,
-		After:   in.Cursor,
-		Limit:   in.Limit,
-	})
+	q := in.query(ctx)
+	q.After, q.Limit = in.Cursor, in.Limit
+	found, next, err := a.deps.Registry.ListSensors(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -156,9 +144,7 @@ func (a *API) updateSensor(ctx context.Context, in *updateInput) (*sensorOutput,
 		if err = a.deps.Registry.UpdateSensor(ctx, s); err != nil {
 			return err
 		}
-		a.deps.Changes.Notify(auth.Change{
-			Kind: auth.SensorChanged, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter,
-		})
+		a.announceChange(s)
 		s, err = a.sensor(ctx, auth.Manage, in.Serial) // with updated_at as stored
 		return err
 	})
@@ -166,6 +152,10 @@ func (a *API) updateSensor(ctx context.Context, in *updateInput) (*sensorOutput,
 		return nil, err
 	}
 	return &sensorOutput{Body: a.sensorOf(s)}, nil
+}
+
+func (a *API) announceChange(s telemetry.Sensor) {
+	a.deps.Changes.Notify(auth.Change{Kind: auth.SensorChanged, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter})
 }
 
 // deleteSensor closes the doors first: from then on nothing is accepted for the sensor, so nothing is lost that was acknowledged after.

@@ -16,11 +16,21 @@ func TestServer_TellsWhatClientsNeed(t *testing.T) {
 	h := newHouse(t, func(cfg *Config, _ *auth.Config, _ *Deps) {
 		cfg.MQTTPort = func() int { return 1883 }
 		cfg.MQTTSPort = func() int { return 0 }
+		cfg.HTTPSPort = func() int { return 8443 }
+		cfg.Certificates = func() []Certificate {
+			return []Certificate{{Names: []string{"sensors.example"}, SHA256: []byte{0xab, 1}, SHA1: []byte{2, 0xcd}, Tasmota: []byte{3, 0xef}, SelfSigned: true, NotAfter: time.UnixMilli(0).AddDate(60, 0, 0)}, {}}
+		}
 	})
-	got := string(h.call("GET", "/api/v1/server", "", nil).want(http.StatusOK).body)
-	want := `{"version":"v1.2.3","mqtt_port":1883,"mqtts_port":null,"silence_after":600,"registration":"open","mail":false,"max_payload":65536}`
-	if strings.TrimSpace(got) != want {
-		t.Errorf("got %s, want %s", got, want)
+	const plain = `{"version":"v1.2.3","mqtt_port":1883,"mqtts_port":null,"https_port":8443,"silence_after":600,"registration":"open","mail":false,"max_payload":65536,"certificates":`
+	for token, want := range map[string]string{
+		"":        plain + `null}`,
+		"garbage": plain + `null}`,
+		h.person("ada").access: plain + `[{"names":["sensors.example"],"sha256":"AB:01","sha1":"02:CD","tasmota":"03 EF","self_signed":true,"not_after":"2030-01-01T00:00:00.000Z"},` +
+			`{"names":[],"sha256":"","sha1":"","tasmota":null,"self_signed":false,"not_after":null}]}`,
+	} {
+		if got := string(h.call("GET", "/api/v1/server", token, nil).want(http.StatusOK).body); strings.TrimSpace(got) != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }
 

@@ -57,15 +57,15 @@ type telemetryInput struct {
 func (in *telemetryInput) Resolve(ctx huma.Context) []error {
 	r, w := humago.Unwrap(ctx)
 	limit, _ := ctx.Operation().Metadata[maxPayloadKey].(int)
-	in.payload, in.err = readPayload(w, r, int64(limit))
+	in.payload, in.err = readPayload(w, r, int64(limit), bodyReadTimeout)
 	return nil
 }
 
-func readPayload(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+func readPayload(w http.ResponseWriter, r *http.Request, limit int64, timeout time.Duration) ([]byte, error) {
 	// Without a deadline a client that drips bytes would hold a goroutine and its buffer for ever. Cleared afterwards: it would
 	// otherwise end the wait for the commit. A writer that has no deadlines (a test's) is served without.
 	deadline := http.NewResponseController(w)
-	_ = deadline.SetReadDeadline(time.Now().Add(bodyReadTimeout))
+	_ = deadline.SetReadDeadline(time.Now().Add(timeout))
 	defer func() { _ = deadline.SetReadDeadline(time.Time{}) }()
 
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))

@@ -16,6 +16,7 @@ import (
 // message, never touch the store. Safe for concurrent use; it does no I/O. A million sensors take some 200 MB.
 type Directory struct {
 	pepper     []byte
+	creation   []byte
 	generation atomic.Uint64 // how often what is known has changed, and a start of 1; moved under mu
 
 	mu      sync.RWMutex
@@ -53,7 +54,7 @@ func (w sharedWith) remove(dev Device) {
 
 // NewDirectory returns an empty Directory that judges secrets by the keys' pepper.
 func NewDirectory(keys *Keys) *Directory {
-	d := &Directory{pepper: keys.pepper}
+	d := &Directory{pepper: keys.pepper, creation: keys.creation}
 	d.Load(nil)
 	return d
 }

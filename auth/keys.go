@@ -31,6 +31,7 @@ const (
 	labelFactor   = "sensorcast second factor v1"
 	labelRecovery = "sensorcast recovery code v1"
 	labelDebtor   = "sensorcast debtor v1"
+	labelCreation = "sensorcast sensor creation v1"
 	looseModeMask = 0o077
 )
 
@@ -45,6 +46,8 @@ type Keys struct {
 	factor   cipher.AEAD // encrypts what second factors share with apps
 	recovery []byte      // recovery codes are hashed with it
 	debtor   []byte      // so are the names and addresses that throttles keep
+	// creation is what secrets of sensors are made with that a client may ask for again (Once).
+	creation []byte
 }
 
 // keyring signs with the active key and verifies with any, chosen by its id and never by trial.
@@ -189,7 +192,7 @@ func (doc keyDocument) derive() (*Keys, error) {
 		return nil, fmt.Errorf("the pepper %w", err)
 	}
 	var factor []byte
-	for label, key := range map[string]*[]byte{labelPepper: &k.pepper, labelFactor: &factor, labelRecovery: &k.recovery, labelDebtor: &k.debtor} {
+	for label, key := range map[string]*[]byte{labelPepper: &k.pepper, labelFactor: &factor, labelRecovery: &k.recovery, labelDebtor: &k.debtor, labelCreation: &k.creation} {
 		var err error
 		if *key, err = hkdf.Key(sha256.New, doc.Pepper, nil, label, minKeyBytes); err != nil {
 			return nil, err

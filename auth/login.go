@@ -52,7 +52,7 @@ func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String())
 // checked. It may wait a second for its check.
 func (s *Service) Login(ctx context.Context, c Credentials) (Grant, error) {
 	mark := s.revoked.mark()
-	u, err := s.prove(ctx, c.Login, c.Password, c.From.Remote)
+	u, err := s.prove(ctx, c.Login, c.Password, addressKey(c.From.Remote))
 	if err != nil {
 		return Grant{}, err
 	}
@@ -62,15 +62,16 @@ func (s *Service) Login(ctx context.Context, c Credentials) (Grant, error) {
 	return s.openSession(ctx, u, c.From, mark)
 }
 
-// Password proves a person who logs in over MQTT; it opens no session. Errors and throttles are those of Login. With a second factor it is
-// always ErrSecondFactor: programs cannot show a code. An API token stands for the password and needs no code; to guess one is hopeless, so
-// it is neither throttled nor waits.
+// Password proves a person who logs in over MQTT; it opens no session. Errors and throttles are those of Login, but that its failures count
+// against an address apart. With a second factor it is always ErrSecondFactor: programs cannot show a code. An API token stands for the password
+// and needs no code; to guess one is hopeless, so it is neither throttled nor waits.
 func (s *Service) Password(ctx context.Context, login, password string, remote netip.Addr) (Principal, error) {
 	if isAPIToken(password) {
 		return s.bearer(password, login)
 	}
 	mark := s.revoked.mark()
-	u, err := s.prove(ctx, login, password, remote)
+	// Three devices nobody knows yet, which try for ever, must not lock the people of their address out of where they would adopt them.
+	u, err := s.prove(ctx, login, password, "mqtt "+addressKey(remote))
 	if err != nil {
 		return Principal{}, err
 	}
@@ -87,8 +88,8 @@ func (s *Service) Password(ctx context.Context, login, password string, remote n
 var errLogin = unauthenticated("wrong login or password")
 
 // prove finds the person of a login and checks the password.
-func (s *Service) prove(ctx context.Context, login, password string, remote netip.Addr) (User, error) {
-	g := guess{name: s.debtor(nameKey(login)), address: s.debtor(addressKey(remote))}
+func (s *Service) prove(ctx context.Context, login, password, address string) (User, error) {
+	g := guess{name: s.debtor(nameKey(login)), address: s.debtor(address)}
 	if err := s.admit(g); err != nil { // before any work, the look-up included
 		return User{}, err
 	}

@@ -136,6 +136,25 @@ func TestLogin_FailuresThrottleTheAddress(t *testing.T) {
 	})
 }
 
+// Devices that are set up and not registered yet try for ever, over MQTT, from the address of those who would register them.
+func TestPassword_FailuresOverMQTTDoNotThrottleTheAddressElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := authtest.New(t, auth.Config{LoginFailuresPerMinute: 10})
+		mustRegister(t, f, "ada")
+		for i := range 30 {
+			if _, err := f.Service.Password(t.Context(), fmt.Sprint("device", i), password, afar); !errors.Is(err, telemetry.ErrUnauthenticated) {
+				t.Errorf("failure %d: got %v, want ErrUnauthenticated", i, err)
+			}
+		}
+		if _, err := f.Service.Password(t.Context(), "ada", password, afar); !errors.Is(err, telemetry.ErrTooMany) {
+			t.Errorf("31st over MQTT: got %v, want ErrTooMany", err)
+		}
+		if _, err := f.Service.Login(t.Context(), logsIn("ada", password, afar)); err != nil {
+			t.Errorf("by HTTP: got %v, want nil", err)
+		}
+	})
+}
+
 // TestLogin_ConcurrentGuessesStayNearTheLimit: guesses that wait for a slot are asked again before they are compared.
 func TestLogin_ConcurrentGuessesStayNearTheLimit(t *testing.T) {
 	f := authtest.New(t, auth.Config{LoginFailuresPerMinute: 3})

@@ -115,26 +115,27 @@ type identities interface {
 
 // Broker is the front door. Its methods are safe for concurrent use.
 type Broker struct {
-	cfg      Config
-	service  identities
-	dir      *auth.Directory
-	pipe     Intake
-	commands Commands
-	states   States
-	pool     *wire.Pool
-	log      *slog.Logger
-	index    index
-	sessions *sessions
-	retained *retained
-	pending  *pending
-	entrance *vestibule
-	refusals *refusals
-	relay    chan relayed
-	news     *news
-	stop     chan struct{} // closed by Close
-	started  time.Time
-	seats    atomic.Int64 // clients logged in
-	counters counters
+	cfg       Config
+	service   identities
+	dir       *auth.Directory
+	pipe      Intake
+	commands  Commands
+	states    States
+	strangers Strangers
+	pool      *wire.Pool
+	log       *slog.Logger
+	index     index
+	sessions  *sessions
+	retained  *retained
+	pending   *pending
+	entrance  *vestibule
+	refusals  *refusals
+	relay     chan relayed
+	news      *news
+	stop      chan struct{} // closed by Close
+	started   time.Time
+	seats     atomic.Int64 // clients logged in
+	counters  counters
 
 	wg sync.WaitGroup // accept loops, connections, relay, sweeper
 
@@ -150,7 +151,8 @@ type Deps struct {
 	Directory *auth.Directory
 	Intake    Intake
 	Commands  Commands
-	States    States // nil: there are no statuses
+	States    States    // nil: there are no statuses
+	Strangers Strangers // nil: nobody wants to know of them
 	Pool      *wire.Pool
 }
 
@@ -171,6 +173,7 @@ func newBroker(cfg Config, service identities, deps Deps, log *slog.Logger) (*Br
 		pipe:      deps.Intake,
 		commands:  deps.Commands,
 		states:    deps.States,
+		strangers: deps.Strangers,
 		pool:      deps.Pool,
 		log:       log.With("component", "broker"),
 		index:     newIndex(),

@@ -190,6 +190,7 @@ func (c *conn) enter(h hello) error {
 	}
 	p, err := b.identify(c.raw, c.remote, &h)
 	if err != nil {
+		c.knock(&h)
 		return b.refusalOf(err, h.named)
 	}
 	if h.will != nil && !b.mayLeave(p, h.will.Message.Topic) {

@@ -192,6 +192,7 @@ type house struct {
 	pool   *wire.Pool
 	outbox *outbox
 	told   States          // nil: no statuses
+	porter Strangers       // nil: strangers are not reported
 	kept   *state.Snapshot // what to start with
 }
 
@@ -240,7 +241,7 @@ func newHouse(t testing.TB, in *intake, opts ...option) *house {
 	if h.outbox == nil {
 		h.outbox = &outbox{}
 	}
-	b, err := newBroker(cfg, service, Deps{Directory: dir, Intake: in, Commands: h.outbox, States: h.told, Pool: h.pool}, slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	b, err := newBroker(cfg, service, Deps{Directory: dir, Intake: in, Commands: h.outbox, States: h.told, Strangers: h.porter, Pool: h.pool}, slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
 	}

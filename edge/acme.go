@@ -141,16 +141,16 @@ func (a *acmeSource) obtain(name string) bool {
 	return true
 }
 
-func (a *acmeSource) notAfter() (first time.Time) {
+func (a *acmeSource) pairs() (all []*tls.Certificate) {
 	for _, name := range a.domains {
 		if _, ok := a.ready.Load(name); !ok {
 			continue
 		}
-		if pair, err := a.fetch(name); err == nil && (first.IsZero() || pair.Leaf.NotAfter.Before(first)) {
-			first = pair.Leaf.NotAfter
+		if pair, err := a.fetch(name); err == nil {
+			all = append(all, pair)
 		}
 	}
-	return first
+	return all
 }
 
 // stoppable ends requests when the server stops: autocert gives each issuance five minutes and takes no context.

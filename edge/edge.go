@@ -40,7 +40,7 @@ const defaultPollEvery = 3 * time.Second
 // source is where the server's own certificate comes from.
 type source interface {
 	get(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	notAfter() time.Time
+	pairs() []*tls.Certificate // those in force
 	run(ctx context.Context)
 }
 
@@ -167,7 +167,13 @@ type Stats struct {
 
 // Stats returns the present figures.
 func (t *TLS) Stats() Stats {
-	return Stats{NotAfter: t.source.notAfter(), Reloads: t.reloads.Load(), Failures: t.failures.Load()}
+	var first time.Time
+	for _, pair := range t.source.pairs() {
+		if first.IsZero() || pair.Leaf.NotAfter.Before(first) {
+			first = pair.Leaf.NotAfter
+		}
+	}
+	return Stats{NotAfter: first, Reloads: t.reloads.Load(), Failures: t.failures.Load()}
 }
 
 // loadClientCA makes a new configuration of the authorities. Sessions resumed by ticket are checked against it too, by crypto/tls: a

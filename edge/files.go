@@ -45,8 +45,8 @@ func (k *keyPair) load() error {
 
 func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return k.pair.Load(), nil }
 
-func (k *keyPair) notAfter() time.Time {
-	return k.pair.Load().Leaf.NotAfter // NewTLS fails without a pair
+func (k *keyPair) pairs() []*tls.Certificate {
+	return []*tls.Certificate{k.pair.Load()} // NewTLS fails without a pair
 }
 
 func (k *keyPair) run(context.Context) {}

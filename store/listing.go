@@ -124,8 +124,8 @@ func (d *DB) page(ctx context.Context, q telemetry.SensorQuery, o ordering, afte
 	if q.Text != "" {
 		where.add("instr(s.search, ?) > 0", strings.ToLower(q.Text)) // not LIKE: nothing in the text has a meaning
 	}
-	if q.Tag != "" {
-		where.add("s.id IN (SELECT sensor_id FROM sensor_tags WHERE tag = ?)", q.Tag)
+	for _, tag := range q.Tags {
+		where.add("s.id IN (SELECT sensor_id FROM sensor_tags WHERE tag = ?)", tag)
 	}
 	if q.After != "" && o.column != "" {
 		o.after(&where, after)

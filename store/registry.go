@@ -13,6 +13,11 @@ import (
 // CreateSensor adds s to its owner's sensors with the hash of its first secret, and sets ID, UID, CreatedAt and UpdatedAt. A serial
 // that is taken, by whomever, or is somebody's user name is telemetry.Conflict("serial_no", …); an owner who does not exist is telemetry.ErrNotFound.
 func (d *DB) CreateSensor(ctx context.Context, s *telemetry.Sensor, secret [32]byte) error {
+	return d.createSensor(ctx, s, secret, func(*sql.Tx, *telemetry.Sensor) error { return nil })
+}
+
+// createSensor does more in the same transaction.
+func (d *DB) createSensor(ctx context.Context, s *telemetry.Sensor, secret [32]byte, more func(*sql.Tx, *telemetry.Sensor) error) error {
 	created := *s
 	created.UID, created.CreatedAt, created.Status = newUID(), now(), telemetry.Status{}
 	created.UpdatedAt = created.CreatedAt
@@ -45,7 +50,10 @@ func (d *DB) CreateSensor(ctx context.Context, s *telemetry.Sensor, secret [32]b
 		if err := writeTags(tx, created.ID, s.Tags); err != nil {
 			return err
 		}
-		return writeSecrets(tx, created.ID, []auth.Secret{{Hash: secret}})
+		if err := writeSecrets(tx, created.ID, []auth.Secret{{Hash: secret}}); err != nil {
+			return err
+		}
+		return more(tx, &created)
 	})
 	if err != nil {
 		return fmt.Errorf("create sensor: %w", err)

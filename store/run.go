@@ -34,6 +34,7 @@ func (d *DB) Run(ctx context.Context) error {
 		{name: "forget commands", run: d.forgetCommands},
 		{name: "forget tokens", run: d.forgetTokens},
 		{name: "forget letters", run: d.forgetLetters},
+		{name: "forget creations", run: d.forgetCreations},
 		{name: "truncate log", run: d.truncate},
 	}
 	for ctx.Err() == nil {

@@ -1,5 +1,7 @@
 package telemetry
 
+import "net/netip"
+
 // Connection is how a sensor stands with the MQTT front door: who is connected in its name, and why somebody was not let in or was
 // shown out.
 type Connection struct {
@@ -20,4 +22,13 @@ type Refusal struct {
 	At     Millis
 	Remote string
 	Reason string // in words, for the sensor's owner
+}
+
+// Knock is one login over MQTT that was refused because no sensor has its serial.
+type Knock struct {
+	At       Millis
+	Serial   string
+	Address  netip.Addr
+	ClientID string
+	Protocol string // as in Client
 }

@@ -5,7 +5,7 @@ type SensorQuery struct {
 	OwnerID int64    // mandatory: nobody lists what is not theirs
 	Serials []string // only these; nil: all
 	Text    string   // part of serial, name, description, type, manufacturer or a tag; case-insensitive; empty: all
-	Tag     string   // exactly this tag; empty: all
+	Tags    []string // exactly these tags, all of them; none: any
 	State   State    // empty: all
 	Sort    string   // serial_no (default), name, last_seen_at, created_at; a leading "-" reverses
 	After   string   // opaque: what the previous page returned as next; empty: from the start
@@ -23,4 +23,10 @@ type ReadingQuery struct {
 	CursorTime  Millis // continue strictly beyond (CursorTime, CursorSeq) in the asked order; CursorSeq zero: from the start
 	CursorSeq   int64
 	Limit       int // at most this many, > 0
+}
+
+// TagCount is how many of somebody's sensors have a tag.
+type TagCount struct {
+	Tag     string
+	Sensors int
 }

@@ -91,6 +91,9 @@ func (s *Sensor) Check() error {
 	if err := CheckSerial(s.Serial); err != nil {
 		return err
 	}
+	if s.Serial == "export" || s.Serial == "import" { // what GET /sensors/export and its like would hide
+		return Invalid("serial_no", "is a word of the server's own")
+	}
 	for _, f := range []struct {
 		name, value string
 		max         int

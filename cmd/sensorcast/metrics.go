@@ -39,6 +39,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	e.gauge("build_info", "What is running.", 1, "version", versionString(), "goversion", runtime.Version())
 	c.ingest(e)
 	c.commands(e)
+	c.inbox(e)
 	c.alert(e)
 	c.broker(e)
 	c.bridge(e)
@@ -100,6 +101,13 @@ func (c *collector) commands(e emitter) {
 	e.count("command_commits_total", "Transactions that commands, acknowledgements and replies were written in.", s.Commits)
 	e.gauge("commands_waiting", "Commands waiting for their sensors.", float64(s.Waiting))
 	e.gauge("commands_waiting_sensors", "Sensors they wait for.", float64(s.Sensors))
+}
+
+func (c *collector) inbox(e emitter) {
+	s := c.s.inbox.Stats()
+	e.count("inbox_knocks_total", "Logins refused under serials that no sensor has.", s.Knocks)
+	e.count("inbox_evicted_total", "Strangers forgotten for newer ones.", s.Evicted)
+	e.gauge("inbox_strangers", "Strangers remembered.", float64(s.Strangers))
 }
 
 func (c *collector) alert(e emitter) {

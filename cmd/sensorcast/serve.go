@@ -17,6 +17,7 @@ import (
 	"sensorcast/broker"
 	"sensorcast/command"
 	"sensorcast/edge"
+	"sensorcast/inbox"
 	"sensorcast/ingest"
 	"sensorcast/mail"
 	"sensorcast/store"
@@ -62,6 +63,7 @@ type server struct {
 	watch     *alert.Watch
 	pipe      *ingest.Pipe
 	commands  *command.Outbox
+	inbox     *inbox.Inbox
 	hub       *bridge.Hub
 	tunnel    *bridge.Tunnel
 	broker    *broker.Broker

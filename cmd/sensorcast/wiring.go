@@ -19,6 +19,7 @@ import (
 	"sensorcast/bridge"
 	"sensorcast/broker"
 	"sensorcast/command"
+	"sensorcast/inbox"
 	"sensorcast/ingest"
 	"sensorcast/store"
 	"sensorcast/wire"
@@ -127,6 +128,9 @@ func (s *server) wireUp(cores int) error {
 	if err := s.startOutbox(); err != nil {
 		return err
 	}
+	if err := s.openInbox(); err != nil {
+		return err
+	}
 
 	s.hub = bridge.New(bridge.Config{
 		AllowedOrigins: s.settings.AllowedOrigins,
@@ -162,10 +166,12 @@ func (s *server) wireUp(cores int) error {
 		MaxPayload:     s.settings.MaxPayload,
 		MQTTPort:       s.listeners.port("mqtt"),
 		MQTTSPort:      s.listeners.port("mqtts"),
+		HTTPSPort:      s.listeners.port("https"),
+		Certificates:   s.certificates,
 		TrustedProxies: proxies,
 	}, api.Deps{
 		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store,
-		Intake: s.pipe, Commands: s.commands, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
+		Intake: s.pipe, Commands: s.commands, Inbox: s.inbox, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
 		Events: func(w http.ResponseWriter, r *http.Request, q api.EventRequest) error {
 			return events.Serve(w, r, bridge.EventRequest(q))
 		},
@@ -178,7 +184,7 @@ func (s *server) wireUp(cores int) error {
 // openBroker starts the MQTT front door where it stopped: with the sessions, queues, wills and retained messages the store has kept.
 func (s *server) openBroker(pool *wire.Pool) (err error) {
 	s.broker, err = broker.New(s.settings.broker(), broker.Deps{
-		Auth: s.auth, Directory: s.directory, Intake: s.pipe, Commands: s.commands, States: s.watch, Pool: pool,
+		Auth: s.auth, Directory: s.directory, Intake: s.pipe, Commands: s.commands, States: s.watch, Strangers: s.inbox, Pool: pool,
 	}, s.log)
 	if err != nil {
 		return fmt.Errorf("MQTT broker: %w", err)
@@ -206,4 +212,25 @@ func (s *server) startOutbox() error {
 	})
 	s.changes.Watch(s.commands)
 	return nil
+}
+
+// openInbox opens the memory of sensors nobody knows. It writes its last words after the broker, which knocks, has stopped.
+func (s *server) openInbox() error {
+	s.inbox = inbox.New(s.store, s.directory, s.log)
+	if err := s.inbox.Load(context.Background()); err != nil {
+		return err
+	}
+	s.background("inbox", s.inbox.Run)
+	s.changes.Watch(s.inbox)
+	return nil
+}
+
+// certificates are those in force, none without TLS.
+func (s *server) certificates() (all []api.Certificate) {
+	if s.tls != nil {
+		for _, c := range s.tls.Certificates() {
+			all = append(all, api.Certificate(c))
+		}
+	}
+	return all
 }
