@@ -68,13 +68,13 @@ type sensorsOutput struct{ Body sensorPage }
 
 func (a *API) listSensors(ctx context.Context, in *sensorsInput) (*sensorsOutput, error) {
 	found, next, err := a.deps.Registry.ListSensors(ctx, telemetry.SensorQuery{
-		OwnerID: principal(ctx).UserID,
-		Text:    in.Text,
-		Tag:     in.Tag,
-		State:   telemetry.State(in.State),
-		Sort:    in.Sort,
-		After:   in.Cursor,
-		Limit:   in.Limit,
+		UserID: principal(ctx).UserID,
+		Text:   in.Text,
+		Tag:    in.Tag,
+		State:  telemetry.State(in.State),
+		Sort:   in.Sort,
+		After:  in.Cursor,
+		Limit:  in.Limit,
 	})
 	if err != nil {
 		return nil, err

@@ -101,6 +101,7 @@ type Service struct {
 		names, addresses *throttle // failed logins
 		registrations    *throttle
 		tickets          *throttle
+		claims           struct{ accounts, addresses *throttle }
 	}
 }
 
@@ -127,6 +128,8 @@ func NewService(cfg Config, keys *Keys, accounts Accounts, sessions Sessions, di
 	s.limits.addresses = newThrottle(failuresPerAddress*cfg.LoginFailuresPerMinute, time.Minute)
 	s.limits.registrations = newThrottle(cfg.RegistrationsPerHour, time.Hour)
 	s.limits.tickets = newThrottle(cfg.TicketsPerMinute, time.Minute)
+	s.limits.claims.accounts = newThrottle(claimsPerMinute, time.Minute)
+	s.limits.claims.addresses = newThrottle(failuresPerAddress*claimsPerMinute, time.Minute)
 	if err := s.recallEnded(); err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ type Stats struct {
 	ResumesRedeemed        int64 // resume tokens
 	ResumesRefused         int64
 	ResumesReplayed        int64
+	ClaimsThrottled        int64 // refused before the claim code was looked at
 
 	LoginsWaiting int64 // for a slot to be checked in
 	UsedTickets   int64 // remembered, of at most 262,144
@@ -32,6 +33,7 @@ type counters struct {
 	refreshes, refreshesReused                                                        atomic.Int64
 	ticketsMinted, ticketsThrottled, ticketsRedeemed, ticketsRefused, ticketsReplayed atomic.Int64
 	resumesRedeemed, resumesRefused, resumesReplayed                                  atomic.Int64
+	claimsThrottled                                                                   atomic.Int64
 }
 
 // Stats returns the counters; they are not of one instant.
@@ -54,6 +56,7 @@ func (s *Service) Stats() Stats {
 		ResumesRedeemed:        c.resumesRedeemed.Load(),
 		ResumesRefused:         c.resumesRefused.Load(),
 		ResumesReplayed:        c.resumesReplayed.Load(),
+		ClaimsThrottled:        c.claimsThrottled.Load(),
 		LoginsWaiting:          s.hasher.waiting.Load(),
 		UsedTickets:            int64(s.used.len()),
 		EndedSessions:          int64(s.revoked.sessions.len()),

@@ -1,14 +1,15 @@
 package telemetry
 
-// SensorQuery selects a page of one owner's sensors.
+// SensorQuery selects a page of the sensors one person owns or is shared with.
 type SensorQuery struct {
-	OwnerID int64  // mandatory: nobody lists what is not theirs
-	Text    string // part of serial, name, description, type, manufacturer or a tag; case-insensitive; empty: all
-	Tag     string // exactly this tag; empty: all
-	State   State  // empty: all
-	Sort    string // serial_no (default), name, last_seen_at, created_at; a leading "-" reverses
-	After   string // opaque: what the previous page returned as next; empty: from the start
-	Limit   int    // at most this many, > 0
+	UserID int64  // that person; mandatory: nobody lists what is not theirs to see
+	Access string // owner, manager or viewer: those the person is just that to; empty: all
+	Text   string // part of serial, name, description, type, manufacturer or a tag; case-insensitive; empty: all
+	Tag    string // exactly this tag; empty: all
+	State  State  // empty: all
+	Sort   string // serial_no (default), name, last_seen_at, created_at; a leading "-" reverses
+	After  string // opaque: what the previous page returned as next; empty: from the start
+	Limit  int    // at most this many, > 0
 }
 
 // ReadingQuery selects a page of one sensor's readings.
