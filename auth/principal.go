@@ -77,6 +77,9 @@ func (l *limits) permit(a Action, serial string) bool {
 	return named
 }
 
+// IsPerson reports whether p is the person of that number.
+func (p Principal) IsPerson(userID int64) bool { return p.Kind == Person && p.UserID == userID }
+
 // Scope names the principal uniquely among people and sensors: "u12", "s34", or "" for anonymous. What a client may choose freely,
 // such as an MQTT client id, is only ever unique within a scope.
 func (p Principal) Scope() string {
