@@ -204,6 +204,7 @@ func (c *collector) auth(e emitter) {
 	e.count("resumes_redeemed_total", "Resume tokens redeemed.", s.ResumesRedeemed)
 	e.count("resumes_refused_total", "Resume tokens refused at redemption.", s.ResumesRefused)
 	e.count("resumes_replayed_total", "Of these used before.", s.ResumesReplayed)
+	e.count("claims_throttled_total", "Attempts to claim a sensor refused for being too many.", s.ClaimsThrottled)
 }
 
 func (c *collector) api(e emitter) {
