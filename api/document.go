@@ -40,7 +40,8 @@ func (a *API) describe() {
 			Servers: []*huma.Server{{URL: "/"}},
 			Tags: []*huma.Tag{
 				{Name: tagAccounts, Description: "Logging in and out, and one's own account"},
-				{Name: tagSensors, Description: "The registry of one's own sensors"},
+				{Name: tagSensors, Description: "The registry of sensors"},
+				{Name: tagSharing, Description: "Letting others see or manage one's sensors, and giving sensors away"},
 				{Name: tagCommands, Description: "What sensors are asked to do"},
 				{Name: tagReadings, Description: "What sensors measured"},
 				{Name: tagTickets, Description: "Live readings: single-use tickets that open a WebSocket, and event streams"},
@@ -60,6 +61,7 @@ func (a *API) describe() {
 const (
 	tagAccounts = "accounts"
 	tagSensors  = "sensors"
+	tagSharing  = "sharing"
 	tagCommands = "commands"
 	tagReadings = "readings"
 	tagTickets  = "tickets"
@@ -89,7 +91,13 @@ func handle[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {
-			return nil, a.problem(ctx, place, err)
+			p := a.problem(ctx, place, err)
+			for i := range p.Errors {
+				if name := strings.TrimPrefix(p.Errors[i].Location, place); strings.Contains(op.Path, "{"+name+"}") {
+					p.Errors[i].Location = "path." + name
+				}
+			}
+			return nil, p
 		}
 		return out, nil
 	})

@@ -17,7 +17,7 @@ func (a *API) secretRoutes() {
 		OperationID: "rotate-secret", Method: http.MethodPost, Path: sensorPath + "/secret", Tags: []string{tagSensors},
 		Summary:     "Give a sensor a new secret",
 		Description: "The old one goes on working for grace_seconds. Without grace the sensor is disconnected at once.",
-		Security:    person(),
+		Security:    person(), Errors: []int{http.StatusForbidden},
 	}, a.rotateSecret)
 }
 

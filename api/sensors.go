@@ -23,7 +23,7 @@ func (a *API) sensorRoutes() {
 	}, a.createSensor)
 	handle(a, huma.Operation{
 		OperationID: "list-sensors", Method: http.MethodGet, Path: base + "/sensors", Tags: []string{tagSensors},
-		Summary:  "List one's own sensors",
+		Summary:  "List one's own sensors and those shared with one",
 		Security: person(),
 	}, a.listSensors)
 	handle(a, huma.Operation{
@@ -35,18 +35,18 @@ func (a *API) sensorRoutes() {
 		OperationID: "get-connection", Method: http.MethodGet, Path: sensorPath + "/connection", Tags: []string{tagSensors},
 		Summary:     "Show how a sensor stands with the MQTT broker",
 		Description: "Who is connected in its name, and why somebody was last refused or disconnected: the answer to \"why can it not connect?\"",
-		Security:    person(),
+		Security:    person(), Errors: []int{http.StatusForbidden},
 	}, a.showConnection)
 	handle(a, huma.Operation{
 		OperationID: "update-sensor", Method: http.MethodPatch, Path: sensorPath, Tags: []string{tagSensors},
 		Summary:     "Change a sensor's description",
 		Description: "Absent fields stay as they are, null resets a field.",
-		Security:    person(),
+		Security:    person(), Errors: []int{http.StatusForbidden},
 	}, a.updateSensor)
 	handle(a, huma.Operation{
 		OperationID: "delete-sensor", Method: http.MethodDelete, Path: sensorPath, Tags: []string{tagSensors},
 		Summary:  "Delete a sensor and its history",
-		Security: person(),
+		Security: person(), Errors: []int{http.StatusForbidden},
 	}, a.deleteSensor)
 }
 
@@ -54,6 +54,7 @@ type sensorsInput struct {
 	Text   string `query:"q" maxLength:"200" doc:"Part of serial, name, description, type, manufacturer or a tag"`
 	Tag    string `query:"tag" maxLength:"50" doc:"Exactly this tag"`
 	State  string `query:"state" enum:"online,silent,never_seen"`
+	Access string `query:"access" enum:"owner,manager,viewer" doc:"Those to which one is just that"`
 	Sort   string `query:"sort" enum:"serial_no,-serial_no,name,-name,last_seen_at,-last_seen_at,created_at,-created_at" default:"serial_no" doc:"- reverses"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
 	Cursor string `query:"cursor" maxLength:"4096" doc:"next_cursor of the page before"`
@@ -67,8 +68,10 @@ type sensorPage struct {
 type sensorsOutput struct{ Body sensorPage }
 
 func (a *API) listSensors(ctx context.Context, in *sensorsInput) (*sensorsOutput, error) {
+	p := principal(ctx)
 	found, next, err := a.deps.Registry.ListSensors(ctx, telemetry.SensorQuery{
-		UserID: principal(ctx).UserID,
+		UserID: p.UserID,
+		Access: in.Access,
 		Text:   in.Text,
 		Tag:    in.Tag,
 		State:  telemetry.State(in.State),
@@ -79,9 +82,11 @@ func (a *API) listSensors(ctx context.Context, in *sensorsInput) (*sensorsOutput
 	if err != nil {
 		return nil, err
 	}
-	page := sensorPage{Items: make([]sensor, len(found)), Next: nullable(next)}
-	for i, s := range found {
-		page.Items[i] = a.sensorOf(s)
+	page := sensorPage{Items: make([]sensor, 0, len(found)), Next: nullable(next)}
+	for _, s := range found {
+		if shown, err := a.shownTo(p, s); err == nil { // a page is shorter by what was taken away meanwhile
+			page.Items = append(page.Items, shown)
+		}
 	}
 	return &sensorsOutput{Body: page}, nil
 }
@@ -97,7 +102,11 @@ func (a *API) showSensor(ctx context.Context, in *serialInput) (*sensorOutput, e
 	if err != nil {
 		return nil, err
 	}
-	return &sensorOutput{Body: a.sensorOf(s)}, nil
+	shown, err := a.shownTo(principal(ctx), s)
+	if err != nil {
+		return nil, err
+	}
+	return &sensorOutput{Body: shown}, nil
 }
 
 // sensor reads the sensor behind a serial when the principal may do action on it. The store is asked by serial, so what it returns is
@@ -162,7 +171,11 @@ func (a *API) updateSensor(ctx context.Context, in *updateInput) (*sensorOutput,
 	if err != nil {
 		return nil, err
 	}
-	return &sensorOutput{Body: a.sensorOf(s)}, nil
+	shown, err := a.shownTo(principal(ctx), s)
+	if err != nil {
+		return nil, err
+	}
+	return &sensorOutput{Body: shown}, nil
 }
 
 // deleteSensor closes the doors first: from then on nothing is accepted for the sensor, so nothing is lost that was acknowledged after.
@@ -179,7 +192,7 @@ func (a *API) deleteSensor(ctx context.Context, in *serialInput) (*struct{}, err
 			return err
 		}
 		a.graces.forget(dev.SensorID)
-		a.deps.Changes.Notify(auth.Change{Kind: auth.SensorRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: dev.OwnerID})
+		a.deps.Changes.Gone(dev)
 		return nil
 	})
 }

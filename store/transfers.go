@@ -60,38 +60,35 @@ func (d *DB) WithdrawTransfer(ctx context.Context, sensorID int64) error {
 	return nil
 }
 
-// ClaimSensor gives the sensor that is offered under the code to the person, and returns what the doors need to know of it from now on. A
-// nil secret leaves it those it has.
+// ClaimSensor gives the sensor that is offered under the code to the person, and returns it as it is from now on, with its secrets. A nil
+// secret leaves it those it has.
 //
 // The sensor that was is deleted, and with it all that hangs on its id; another one takes its serial and description. So nothing of before
 // can show up with the new owner, and every reading is one or the other's by the id it came with. Of any number of claims one succeeds.
 // telemetry.ErrNotFound: no open transfer has the code, or it is for somebody else. telemetry.ErrInvalid of the field claim_code: the
 // person owns the sensor.
-func (d *DB) ClaimSensor(ctx context.Context, code [32]byte, userID int64, secret *[32]byte) (heir auth.Device, err error) {
+func (d *DB) ClaimSensor(ctx context.Context, code [32]byte, userID int64, secret *[32]byte) (s telemetry.Sensor, secrets []auth.Secret, err error) {
 	err = d.write.do(ctx, func(tx *sql.Tx) error {
-		before, secrets, err := findOffered(tx, code, userID)
-		if err != nil {
+		if s, secrets, err = findOffered(tx, code, userID); err != nil {
 			return err
 		}
 		if secret != nil {
 			secrets = []auth.Secret{{Hash: *secret}}
 		}
-		if err := d.deleteSensors(tx, "id = ?", before.ID); err != nil {
+		s.OwnerID = userID
+		if err := tx.QueryRow("SELECT username FROM users WHERE id = ?", userID).Scan(&s.Owner); err != nil {
+			return absent(err, "account")
+		}
+		if err := d.deleteSensors(tx, "id = ?", s.ID); err != nil {
 			return err
 		}
-		after := before
-		after.OwnerID = userID
-		if err := insertSensor(tx, &after, secrets); err != nil {
-			return err
-		}
-		heir = auth.Device{SensorID: after.ID, Serial: after.Serial, OwnerID: userID, Secrets: secrets}
-		return nil
+		return insertSensor(tx, &s, secrets)
 	})
 	if err != nil {
-		return auth.Device{}, fmt.Errorf("claim sensor: %w", err)
+		return telemetry.Sensor{}, nil, fmt.Errorf("claim sensor: %w", err)
 	}
 	d.nudge()
-	return heir, nil
+	return s, secrets, nil
 }
 
 // findOffered finds the sensor that the person may claim with the code, as it is described, and its secrets.

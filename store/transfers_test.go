@@ -49,38 +49,36 @@ func TestClaim_NothingOfBeforeIsLeft(t *testing.T) {
 	}
 	offer(t, d, s.ID, auth.Transfer{Code: code, ExpiresAt: inAnHour()})
 
-	heir, err := d.ClaimSensor(t.Context(), code, ben.ID, &[32]byte{8})
+	heir, secrets, err := d.ClaimSensor(t.Context(), code, ben.ID, &[32]byte{8})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if heir.SensorID <= s.ID || heir.Serial != "SN1" || heir.OwnerID != ben.ID || len(heir.Shares) != 0 ||
-		len(heir.Secrets) != 1 || heir.Secrets[0] != (auth.Secret{Hash: [32]byte{8}}) {
-		t.Errorf("heir: got %+v, want ben's SN1 of a new id with the new secret", heir)
-	}
-	got, err := d.SensorBySerial(t.Context(), "SN1")
-	if err != nil {
-		t.Fatal(err)
+	if len(secrets) != 1 || secrets[0] != (auth.Secret{Hash: [32]byte{8}}) {
+		t.Errorf("secrets: got %d, want the new one", len(secrets))
 	}
 	want := s
-	want.ID, want.UID, want.OwnerID, want.Owner, want.CreatedAt, want.UpdatedAt = heir.SensorID, got.UID, ben.ID, "ben", got.CreatedAt, got.UpdatedAt
-	if diff := cmp.Diff(want, got); diff != "" || got.UID == s.UID {
-		t.Errorf("described (-want +got):\n%s", diff)
+	want.ID, want.UID, want.OwnerID, want.Owner, want.CreatedAt, want.UpdatedAt = heir.ID, heir.UID, ben.ID, "ben", heir.CreatedAt, heir.UpdatedAt
+	if diff := cmp.Diff(want, heir); diff != "" || heir.ID <= s.ID || heir.UID == s.UID {
+		t.Errorf("heir of %d (-want +got):\n%s", s.ID, diff)
+	}
+	if got, err := d.SensorBySerial(t.Context(), "SN1"); err != nil || !cmp.Equal(got, heir) {
+		t.Errorf("read back: got %+v, %v, want %+v", got, err, heir)
 	}
 	for table, want := range map[string]int{"shares": 0, "transfers": 0, "commands": 0, "mqtt_sessions": 0, "mqtt_retained": 0, "sensor_secrets": 2} {
 		if n := count(t, d, "SELECT count(*) FROM "+table); n != want {
 			t.Errorf("%s: got %d rows, want %d", table, n, want)
 		}
 	}
-	for _, id := range []int64{s.ID, heir.SensorID} {
+	for _, id := range []int64{s.ID, heir.ID} {
 		readings, err := d.Readings(t.Context(), telemetry.ReadingQuery{SensorID: id, Limit: 10})
-		if err != nil || id == heir.SensorID && len(readings) > 0 {
+		if err != nil || id == heir.ID && len(readings) > 0 {
 			t.Errorf("readings of %d: got %v, %v, want none", id, readings, err)
 		}
 	}
 
 	// What was under way comes to who had the sensor when it was taken, and to nobody else.
-	record(t, d, reads(s.ID, 4), reads(heir.SensorID, 5))
-	readings, err := d.Readings(t.Context(), telemetry.ReadingQuery{SensorID: heir.SensorID, Limit: 10})
+	record(t, d, reads(s.ID, 4), reads(heir.ID, 5))
+	readings, err := d.Readings(t.Context(), telemetry.ReadingQuery{SensorID: heir.ID, Limit: 10})
 	if err != nil || len(readings) != 1 || readings[0].Seq != 5 {
 		t.Errorf("readings of the new owner's: got %v, %v, want seq 5 alone", readings, err)
 	}
@@ -114,13 +112,13 @@ func TestClaim_CanLeaveTheSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	offer(t, d, s.ID, auth.Transfer{Code: code, ExpiresAt: inAnHour()})
-	heir, err := d.ClaimSensor(t.Context(), code, ben.ID, nil)
-	if err != nil {
-		t.Fatal(err)
+	heir, kept, err := d.ClaimSensor(t.Context(), code, ben.ID, nil)
+	if err != nil || !cmp.Equal(kept, secrets) {
+		t.Fatalf("got %d secrets, %v, want those it had", len(kept), err)
 	}
 	devices, err := d.Devices(t.Context())
-	if err != nil || len(devices) != 1 || !cmp.Equal(devices[0], heir) || !cmp.Equal(heir.Secrets, secrets) {
-		t.Errorf("devices: got %+v, %v, want %+v with secrets %+v", devices, err, heir, secrets)
+	if want := []auth.Device{{SensorID: heir.ID, Serial: heir.Serial, OwnerID: ben.ID, Secrets: secrets}}; err != nil || !cmp.Equal(devices, want) {
+		t.Errorf("devices: got %+v, %v, want %+v", devices, err, want)
 	}
 }
 
@@ -131,7 +129,7 @@ func TestClaim_RefusesCodesAlike(t *testing.T) {
 	s := newSensor(t, d, ann.ID, "SN1")
 	claim := func(by int64, want error) {
 		t.Helper()
-		if _, err := d.ClaimSensor(t.Context(), code, by, nil); !errors.Is(err, want) {
+		if _, _, err := d.ClaimSensor(t.Context(), code, by, nil); !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
 		}
 	}
@@ -148,7 +146,7 @@ func TestClaim_RefusesCodesAlike(t *testing.T) {
 	if err := d.WithdrawTransfer(t.Context(), s.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.ClaimSensor(t.Context(), [32]byte{9}, ben.ID, nil); !errors.Is(err, telemetry.ErrNotFound) {
+	if _, _, err := d.ClaimSensor(t.Context(), [32]byte{9}, ben.ID, nil); !errors.Is(err, telemetry.ErrNotFound) {
 		t.Errorf("withdrawn: got %v, want %v", err, telemetry.ErrNotFound)
 	}
 	if _, err := d.SensorBySerial(t.Context(), "SN1"); err != nil {
@@ -202,13 +200,13 @@ func TestClaim_OfManyAtOnceOneSucceeds(t *testing.T) {
 	for round := range 5 {
 		offer(t, d, s.ID, auth.Transfer{Code: code, ExpiresAt: inAnHour()})
 		var wg sync.WaitGroup
-		won := make(chan auth.Device, len(claimers))
+		won := make(chan telemetry.Sensor, len(claimers))
 		for _, u := range claimers {
 			if u.ID == s.OwnerID {
 				continue
 			}
 			wg.Go(func() {
-				if heir, err := d.ClaimSensor(t.Context(), code, u.ID, nil); err == nil {
+				if heir, _, err := d.ClaimSensor(t.Context(), code, u.ID, nil); err == nil {
 					won <- heir
 				} else if !errors.Is(err, telemetry.ErrNotFound) {
 					t.Errorf("round %d: %v", round, err)
@@ -221,6 +219,6 @@ func TestClaim_OfManyAtOnceOneSucceeds(t *testing.T) {
 			t.Fatalf("round %d: %d claims succeeded, want 1", round, len(won))
 		}
 		heir := <-won
-		s.ID, s.OwnerID = heir.SensorID, heir.OwnerID
+		s.ID, s.OwnerID = heir.ID, heir.OwnerID
 	}
 }

@@ -155,7 +155,7 @@ func (s *server) wireUp(cores int) error {
 		MQTTSPort:      s.listeners.port("mqtts"),
 		TrustedProxies: proxies,
 	}, api.Deps{
-		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store,
+		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store, Sharing: s.store, Transfers: s.store,
 		Intake: s.pipe, Commands: s.commands, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
 		Events: func(w http.ResponseWriter, r *http.Request, q api.EventRequest) error {
 			return events.Serve(w, r, bridge.EventRequest(q))
