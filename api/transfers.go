@@ -170,10 +170,16 @@ func (a *API) claimSensor(ctx context.Context, in *struct{ Body claimOrder }) (*
 // place in a single step, so no moment belongs to both; what is on its way meanwhile is told apart by its sensor's id.
 func (a *API) handOver(s telemetry.Sensor, secrets []auth.Secret) {
 	before, known := a.deps.Directory.Lookup(s.Serial)
-	a.deps.Directory.Put(auth.Device{SensorID: s.ID, Serial: s.Serial, OwnerID: s.OwnerID, Secrets: secrets})
+	dev := auth.Device{SensorID: s.ID, Serial: s.Serial, OwnerID: s.OwnerID, Secrets: secrets}
+	a.deps.Directory.Put(dev)
 	if known { // or its owner's account was deleted a moment ago, and all are told already
 		a.graces.forget(before.SensorID)
 		a.deps.Changes.Gone(before)
 	}
 	a.deps.Changes.Notify(auth.Change{Kind: auth.SensorAdded, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter})
+	for _, secret := range secrets {
+		if grace := secret.ValidUntil.Sub(telemetry.Now()); grace > 0 {
+			a.announceRotation(dev, grace)
+		}
+	}
 }

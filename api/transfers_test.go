@@ -84,6 +84,22 @@ func TestTransfer_KeepsTheSecretOfSensorsThatCarryTheirs(t *testing.T) {
 	h.call("GET", "/api/v1/sensors/SN1", ann.access, nil).wantProblem(http.StatusNotFound, "not-found")
 }
 
+// A rotation under way goes on: what connects with the old secret after the transfer ends with its grace.
+func TestTransfer_KeepsTheGraceOfASecret(t *testing.T) {
+	h := newHouse(t)
+	ann, ben := h.person("ann"), h.person("ben")
+	_, old := h.sensor(ann, fields{"serial_no": "SN1"})
+	h.call("POST", "/api/v1/sensors/SN1/secret", ann.access, fields{"grace_seconds": 3600}).want(http.StatusOK)
+	h.call("POST", "/api/v1/sensors/claim", ben.access, fields{"claim_code": h.offer(ann, "SN1", nil), "keep_secret": true}).want(http.StatusOK)
+	h.send("SN1", old, `{"v":1}`)
+	dev, _ := h.dir.Lookup("SN1")
+	h.api.graces.mu.Lock()
+	defer h.api.graces.mu.Unlock()
+	if len(h.api.graces.timers) != 1 || h.api.graces.timers[dev.SensorID] == nil {
+		t.Errorf("got graces of %d sensors, want that of the new one alone", len(h.api.graces.timers))
+	}
+}
+
 func TestTransfer_OneIsOpenAtATime(t *testing.T) {
 	h := newHouse(t)
 	ann, ben, cid := h.person("ann"), h.person("ben"), h.person("cid")

@@ -60,7 +60,9 @@ func (b *Broker) restoreSession(st *state.Stored, serials map[int64]string, now 
 		if st.Session.EndsAt != 0 { // due at the end of the session at the latest [MQTT-3.1.2-8]
 			wait = min(wait, st.Session.EndsAt.Time().Sub(now))
 		}
+		s.mu.Lock() // which the timer's function takes: it may come before AfterFunc has returned
 		s.willTimer = time.AfterFunc(max(wait, time.Millisecond), func() { b.willDue(s, w) })
+		s.mu.Unlock()
 	}
 	b.sessions.restore(s)
 	if st.Session.EndsAt == 0 {

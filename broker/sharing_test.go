@@ -100,7 +100,7 @@ func TestShare_EndedTakesWhatIsQueuedAndRetained(t *testing.T) {
 	h := start(t, autoIntake())
 	h.shared(auth.ViewerAccess)
 	bob := h.login(t, "bob", persistently)
-	bob.subscribe(1, "sensors/#")
+	bob.subscribe(1, "sensors/+/telemetry")
 	bob.c.Close()
 	eventually(t, "bob is away", func() bool { return h.Stats().Connections == 0 })
 	a := h.login(t, "A")
@@ -117,7 +117,7 @@ func TestShare_EndedTakesWhatIsQueuedAndRetained(t *testing.T) {
 		t.Errorf("got %q, want c", m.Payload)
 	}
 	bob.send(ack(packets.Puback, m.PacketID))
-	bob.subscribe(1, "sensors/#")
+	bob.subscribe(1, "sensors/+/telemetry")
 	bob.wantAlive()
 }
 
@@ -127,7 +127,7 @@ func TestTransfer_NothingUnderWayPasses(t *testing.T) {
 	h := start(t, autoIntake())
 	h.shared(auth.ViewerAccess) // bob is a viewer first
 	bob := h.login(t, "bob", persistently)
-	bob.subscribe(1, "sensors/#")
+	bob.subscribe(1, "sensors/+/telemetry/#")
 	bob.c.Close()
 	eventually(t, "bob is away", func() bool { return h.Stats().Connections == 0 })
 	h.publishes("A", "queued")
