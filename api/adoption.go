@@ -37,7 +37,7 @@ func (a *API) adoptStranger(ctx context.Context, in *adoptInput) (*adoptOutput, 
 	}
 	draft := cmp.Or(in.Body, new(adoptionDraft))
 	if draft.Serial != "" && draft.Serial != in.Serial {
-		return nil, telemetry.Invalid("serial_no", "must be that of the path, or absent")
+		return nil, telemetry.Invalid("serial_no", "the body names another")
 	}
 	owner, err := a.ownerOf(ctx, p, draft.Owner)
 	if err != nil {

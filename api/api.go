@@ -14,6 +14,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -38,7 +39,7 @@ type Registry interface {
 	Creation(ctx context.Context, key [32]byte) (o auth.Once, serial string, err error)
 	// SensorBySerial returns a sensor with its Status; telemetry.ErrNotFound.
 	SensorBySerial(ctx context.Context, serial string) (telemetry.Sensor, error)
-	// ListSensors returns a page of one owner's sensors and the cursor of the next page, empty at the end.
+	// ListSensors returns a page of the sensors one person owns or is shared with, and the cursor of the next page, empty at the end.
 	ListSensors(ctx context.Context, q telemetry.SensorQuery) (items []telemetry.Sensor, next string, err error)
 	// UpdateSensor stores the descriptive fields.
 	UpdateSensor(ctx context.Context, s telemetry.Sensor) error
@@ -97,6 +98,8 @@ type Deps struct {
 	Directory *auth.Directory
 	Changes   *auth.Changes
 	Registry  Registry
+	Sharing   Sharing
+	Transfers Transfers
 	History   History
 	Intake    Intake
 	Commands  Commands
@@ -172,6 +175,8 @@ func New(cfg Config, deps Deps) *API {
 	a.tagRoutes()
 	a.inboxRoutes()
 	a.secretRoutes()
+	a.shareRoutes()
+	a.transferRoutes()
 	a.commandRoutes()
 	a.readingRoutes()
 	a.telemetryRoutes()
@@ -198,12 +203,16 @@ func principal(ctx context.Context) auth.Principal {
 type principalKey struct{}
 
 // sensorFor finds the sensor behind a serial when p may do action on it. Otherwise it is telemetry.ErrNotFound, the same for what
-// does not exist and what is not p's, decided in memory so that both take the same time.
+// does not exist and what is not p's to see, decided in memory so that both take the same time; who may see it and no more is told so by
+// telemetry.ErrForbidden.
 func (a *API) sensorFor(p auth.Principal, action auth.Action, serial string) (auth.Device, error) {
 	dev, known := a.deps.Directory.Lookup(serial)
-	allowed := auth.Allowed(p, action, dev)
-	if !known || !allowed {
+	allowed, seen := auth.Allowed(p, action, dev), auth.Allowed(p, auth.View, dev)
+	switch {
+	case !known || !seen:
 		return auth.Device{}, telemetry.ErrNotFound
+	case !allowed:
+		return auth.Device{}, fmt.Errorf("the sensor may be seen, not changed: %w", telemetry.ErrForbidden)
 	}
 	return dev, nil
 }

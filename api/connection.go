@@ -41,7 +41,7 @@ func (connection) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema 
 type connectionOutput struct{ Body connection }
 
 func (a *API) showConnection(ctx context.Context, in *serialInput) (*connectionOutput, error) {
-	dev, err := a.sensorFor(principal(ctx), auth.View, in.Serial)
+	dev, err := a.sensorFor(principal(ctx), auth.Inspect, in.Serial)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"time"
 
@@ -117,18 +116,4 @@ func (a *API) admit(e auth.Arrival) {
 }
 
 // newSerial returns "SN-" and ten characters, none of which is mistaken for another when read from a label.
-func newSerial() string {
-	const alphabet = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
-	const unbiased = 256 - 256%len(alphabet) // bytes from here on would favour the first characters
-	serial := []byte("SN-")
-	for len(serial) < len("SN-")+10 {
-		var b [16]byte
-		_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-		for _, c := range b {
-			if int(c) < unbiased && len(serial) < len("SN-")+10 {
-				serial = append(serial, alphabet[int(c)%len(alphabet)])
-			}
-		}
-	}
-	return string(serial)
-}
+func newSerial() string { return "SN-" + auth.Unambiguous(10) }

@@ -44,8 +44,9 @@ func (a *API) describe() {
 				{Name: tagAccounts, Description: "Logging in and out, and one's own account"},
 				{Name: tagTokens, Description: "Keys to one's own account for programs"},
 				{Name: tagAdmin, Description: "Other people's accounts, for admins"},
-				{Name: tagSensors, Description: "The registry of one's own sensors"},
+				{Name: tagSensors, Description: "The registry of sensors"},
 				{Name: tagInbox, Description: "Sensors that tried to connect and that nobody knows, for admins"},
+				{Name: tagSharing, Description: "Letting others see or manage one's sensors, and giving sensors away"},
 				{Name: tagCommands, Description: "What sensors are asked to do"},
 				{Name: tagReadings, Description: "What sensors measured"},
 				{Name: tagTickets, Description: "Live readings: single-use tickets that open a WebSocket, and event streams"},
@@ -68,6 +69,7 @@ const (
 	tagAdmin    = "administration"
 	tagSensors  = "sensors"
 	tagInbox    = "inbox"
+	tagSharing  = "sharing"
 	tagCommands = "commands"
 	tagReadings = "readings"
 	tagTickets  = "tickets"
@@ -100,7 +102,13 @@ func handle[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {
-			return nil, a.problem(ctx, place, err)
+			p := a.problem(ctx, place, err)
+			for i := range p.Errors {
+				if name := strings.TrimPrefix(p.Errors[i].Location, place); strings.Contains(op.Path, "{"+name+"}") {
+					p.Errors[i].Location = "path." + name
+				}
+			}
+			return nil, p
 		}
 		return out, nil
 	})

@@ -16,16 +16,17 @@ const exportPage = 500
 
 // SensorFilter selects sensors of a list. It is exported for huma, which sees only such embedded fields.
 type SensorFilter struct {
-	Text  string   `query:"q" maxLength:"200" doc:"Part of serial, name, description, type, manufacturer or a tag"`
-	Tags  []string `query:"tag,explode" nullable:"false" maxItems:"20" doc:"Exactly this tag; of several, all"`
-	State string   `query:"state" enum:"online,silent,never_seen"`
-	Sort  string   `query:"sort" enum:"serial_no,-serial_no,name,-name,last_seen_at,-last_seen_at,created_at,-created_at" default:"serial_no" doc:"- reverses"`
+	Text   string   `query:"q" maxLength:"200" doc:"Part of serial, name, description, type, manufacturer or a tag"`
+	Tags   []string `query:"tag,explode" nullable:"false" maxItems:"20" doc:"Exactly this tag; of several, all"`
+	State  string   `query:"state" enum:"online,silent,never_seen"`
+	Access string   `query:"access" enum:"owner,manager,viewer" doc:"Those to which one is just that"`
+	Sort   string   `query:"sort" enum:"serial_no,-serial_no,name,-name,last_seen_at,-last_seen_at,created_at,-created_at" default:"serial_no" doc:"- reverses"`
 }
 
 func (f SensorFilter) query(ctx context.Context) telemetry.SensorQuery {
 	p := principal(ctx)
 	serials, _ := p.Confined()
-	return telemetry.SensorQuery{OwnerID: p.UserID, Serials: serials, Text: f.Text, Tags: f.Tags, State: telemetry.State(f.State), Sort: f.Sort}
+	return telemetry.SensorQuery{UserID: p.UserID, Access: f.Access, Serials: serials, Text: f.Text, Tags: f.Tags, State: telemetry.State(f.State), Sort: f.Sort}
 }
 
 // exportSensors reads the first page before it leaves huma, so that what is wrong with the query is a problem and not a broken sheet.

@@ -73,7 +73,10 @@ func newHouse(t *testing.T, options ...option) *house {
 
 	cfg := Config{Version: "v1.2.3", Registration: "open", SilenceAfter: 10 * time.Minute}
 	policy := auth.Config{Registration: "open", Courier: h.mail}
-	deps := Deps{Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Intake: h.pipe, Commands: h.box, Inbox: h.inbox, Events: new(stage).serve, Ready: h.db.Ready, Log: log}
+	deps := Deps{
+		Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Sharing: h.db, Transfers: h.db, Intake: h.pipe, Commands: h.box, Inbox: h.inbox,
+		Events: new(stage).serve, Ready: h.db.Ready, Log: log,
+	}
 	for _, o := range options {
 		o(&cfg, &policy, &deps)
 	}

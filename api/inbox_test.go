@@ -71,7 +71,7 @@ func TestInbox_AdoptionForSomebodyElseWithFieldsAndANewSecret(t *testing.T) {
 	p, bob := h.person("ada"), h.person("bob")
 	h.knock(shownSecret, "SN1")
 	h.call("POST", "/api/v1/inbox/SN1/adopt", p.access, fields{"owner": "nobody"}).wantFault(http.StatusUnprocessableEntity, "invalid", "body.owner")
-	h.call("POST", "/api/v1/inbox/SN1/adopt", p.access, fields{"serial_no": "SN2"}).wantFault(http.StatusUnprocessableEntity, "invalid", "body.serial_no")
+	h.call("POST", "/api/v1/inbox/SN1/adopt", p.access, fields{"serial_no": "SN2"}).wantFault(http.StatusUnprocessableEntity, "invalid", "path.serial_no")
 	h.call("POST", "/api/v1/inbox/SN1/adopt", p.access, fields{"name": "bell \a"}).wantFault(http.StatusUnprocessableEntity, "invalid", "body.name")
 	var got sensorAnswer
 	h.call("POST", "/api/v1/inbox/SN1/adopt", p.access, fields{"owner": "Bob", "name": "Attic", "keep_secret": false, "tags": []string{"a"}}).

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -18,7 +19,8 @@ import (
 // Who may what, for every operation of the document: reliability.md X1. Every identity comes with the serial of the owner's sensor,
 // and with the owner's as the resource. A new operation fails the test until it stands here.
 //
-// The columns: the owner; another person; nobody; the sensor's own secret, a made-up token, a refresh token and a ticket as bearer.
+// The columns: the owner; another person; nobody; the sensor's own secret, a made-up token, a refresh token and a ticket as bearer; a viewer, a
+// manager and who owned the sensor before.
 const (
 	owner = iota
 	stranger
@@ -27,20 +29,44 @@ const (
 	garbage
 	refreshAsBearer
 	ticketAsBearer
+	viewing
+	managing
+	former
 	identities
 )
 
-var identityNames = [identities]string{"owner", "stranger", "nobody", "the sensor itself", "garbage token", "refresh token", "ticket"}
+var identityNames = [identities]string{"owner", "stranger", "nobody", "the sensor itself", "garbage token", "refresh token", "ticket", "viewer", "manager", "former owner"}
 
-// row is what an operation answers; the three columns fill the seven.
+// row is what an operation answers. A person whose column is left out fares as any other.
 type row struct {
 	body any // sent by everybody; nil: none
 	want [identities]int
 }
 
-// forOwner: theirs for the owner, as if it did not exist for others, closed for whoever is no person.
+func (r row) wants(who int) int {
+	if r.want[who] == 0 {
+		who = stranger
+	}
+	return r.want[who]
+}
+
+// forOwner: theirs for the owner, forbidden to those who see the sensor, as if it did not exist for others, closed for whoever is no person.
 func forOwner(status int, body any) row {
-	return row{body, [identities]int{status, 404, 401, 401, 401, 401, 401}}
+	return row{body, [identities]int{status, 404, 401, 401, 401, 401, 401, viewing: 403, managing: 403}}
+}
+
+// forManagers: for the owner and those who manage the sensor.
+func forManagers(status int, body any) row {
+	r := forOwner(status, body)
+	r.want[managing] = status
+	return r
+}
+
+// forViewers: for everybody who sees the sensor.
+func forViewers(status int, body any) row {
+	r := forManagers(status, body)
+	r.want[viewing] = status
+	return r
 }
 
 // forPeople: each person acts on what is their own.
@@ -58,7 +84,10 @@ func forAll(status int, body any) row {
 	return row{body, [identities]int{status, status, status, status, status, status, status}}
 }
 
-const matrixSerial = "MATRIX-1"
+const (
+	matrixSerial = "MATRIX-1"
+	matrixGuest  = "guest" // with whom it is shared, too
+)
 
 type fields = map[string]any
 
@@ -86,16 +115,23 @@ func matrix() map[string]row {
 		"list-inbox":           forAdmin(200, nil),
 		"adopt-stranger":       forAdmin(404, fields{}),
 		"dismiss-stranger":     forAdmin(404, nil),
-		"get-sensor":           forOwner(200, nil),
-		"update-sensor":        forOwner(200, fields{"name": "x"}),
+		"get-sensor":           forViewers(200, nil),
+		"update-sensor":        forManagers(200, fields{"name": "x"}),
 		"delete-sensor":        forOwner(204, nil),
-		"rotate-secret":        forOwner(200, fields{}),
-		"list-readings":        forOwner(200, nil),
-		"create-command":       forOwner(202, fields{"name": "canary"}),
-		"list-commands":        forOwner(200, nil),
-		"get-connection":       forOwner(200, nil),
+		"rotate-secret":        forManagers(200, fields{}),
+		"share-sensor":         forOwner(200, fields{"access": "manager"}),
+		"list-shares":          forOwner(200, nil),
+		"unshare-sensor":       forOwner(204, nil),
+		"offer-sensor":         forOwner(201, fields{"username": matrixGuest}),
+		"get-transfer":         forOwner(200, nil),
+		"withdraw-transfer":    forOwner(204, nil),
+		"claim-sensor":         forPeople(404, fields{"claim_code": "K7QP-4M2D-9XWA"}),
+		"list-readings":        forViewers(200, nil),
+		"create-command":       forManagers(202, fields{"name": "canary"}),
+		"list-commands":        forViewers(200, nil),
+		"get-connection":       forManagers(200, nil),
 		"send-telemetry":       {fields{"t": 1}, [identities]int{401, 401, 401, 202, 401, 401, 401}},
-		"create-ticket":        forOwner(201, fields{"serial_no": matrixSerial}),
+		"create-ticket":        forViewers(201, fields{"serial_no": matrixSerial}),
 		"create-device-ticket": forAll(401, fields{"serial_no": matrixSerial, "secret_key": "not the secret"}),
 		"stream-events":        forPeople(200, nil),
 		"get-server":           forAll(200, nil),
@@ -124,7 +160,11 @@ func matrix() map[string]row {
 func TestMatrix_NobodyReachesWhatIsNotTheirs(t *testing.T) {
 	h := newHouse(t)
 	table := matrix()
-	mine, theirs := h.person("ada"), h.person("bob")
+	people := map[int]personFixture{owner: h.person("ada")} // the first, and so admin
+	for who, name := range map[int]string{stranger: "bob", viewing: "vic", managing: "mia", former: "fay"} {
+		people[who] = h.person(name)
+	}
+	h.person(matrixGuest)
 	operations(h.api, func(op *huma.Operation) {
 		r, there := table[op.OperationID]
 		if !there {
@@ -134,8 +174,10 @@ func TestMatrix_NobodyReachesWhatIsNotTheirs(t *testing.T) {
 		delete(table, op.OperationID)
 		t.Run(op.OperationID, func(t *testing.T) {
 			h.t = t
-			mine, theirs = h.loggedIn(mine), h.loggedIn(theirs)
-			checkRow(t, h, mine, theirs, op, r)
+			for who, p := range people {
+				people[who] = h.loggedIn(p)
+			}
+			checkRow(t, h, people, op, r)
 		})
 		h.t = t
 	})
@@ -145,20 +187,26 @@ func TestMatrix_NobodyReachesWhatIsNotTheirs(t *testing.T) {
 }
 
 // checkRow asks as everybody, the owner last since that may end what was asked for.
-func checkRow(t *testing.T, h *house, mine, theirs personFixture, op *huma.Operation, r row) {
-	_, secret := h.sensor(mine, fields{"serial_no": matrixSerial, "name": "canary name"})
+func checkRow(t *testing.T, h *house, people map[int]personFixture, op *huma.Operation, r row) {
+	mine, theirs := people[owner], people[stranger]
+	secret := h.handed(people[former], mine)
 	h.send(matrixSerial, secret, `{"canary":1}`)
+	for name, access := range map[string]string{people[viewing].username: "viewer", people[managing].username: "manager", matrixGuest: "viewer"} {
+		h.call("PUT", "/api/v1/sensors/"+matrixSerial+"/shares/"+name, mine.access, fields{"access": access}).want(http.StatusOK)
+	}
 	defer func() { h.call("DELETE", "/api/v1/sensors/"+matrixSerial, h.loggedIn(mine).access, nil) }()
 	ticket := h.call("POST", "/api/v1/tickets", mine.access, fields{"all": true}).want(http.StatusCreated).fields()["ticket"].(string)
 
-	tokens := [identities]string{mine.access, theirs.access, "", secret, "garbage", mine.refresh, ticket}
-	path := strings.NewReplacer("{serial_no}", matrixSerial, "{username}", theirs.username).Replace(op.Path)
+	tokens := [identities]string{mine.access, theirs.access, "", secret, "garbage", mine.refresh, ticket,
+		people[viewing].access, people[managing].access, people[former].access}
+	path := strings.NewReplacer("{serial_no}", matrixSerial, "{username}", matrixGuest).Replace(op.Path)
 	for who := identities - 1; who >= owner; who-- {
 		a := h.call(op.Method, path, tokens[who], r.body)
-		if a.status != r.want[who] {
-			t.Errorf("%s: got %d %s, want %d", identityNames[who], a.status, a.body, r.want[who])
+		if a.status != r.wants(who) {
+			t.Errorf("%s: got %d %s, want %d", identityNames[who], a.status, a.body, r.wants(who))
 		}
-		if who != owner && who != itself && bytes.Contains(a.body, []byte("canary")) {
+		sees := who == owner || who == itself || who == viewing || who == managing
+		if !sees && bytes.Contains(a.body, []byte("canary")) {
 			t.Errorf("%s: got what is the owner's: %s", identityNames[who], a.body)
 		}
 	}
@@ -171,12 +219,29 @@ func checkRow(t *testing.T, h *house, mine, theirs personFixture, op *huma.Opera
 		if f, ok := body.(fields); ok && f["serial_no"] != nil {
 			body = fields{"serial_no": "NOBODY"}
 		}
-		absent := h.call(op.Method, strings.ReplaceAll(op.Path, "{serial_no}", "NOBODY"), token, body)
-		impossible := h.call(op.Method, strings.ReplaceAll(op.Path, "{serial_no}", "%23+..%2F"), token, body)
+		absent := h.call(op.Method, strings.Replace(path, matrixSerial, "NOBODY", 1), token, body)
+		impossible := h.call(op.Method, strings.Replace(path, matrixSerial, "%23+..%2F", 1), token, body)
 		if foreign.status != absent.status || !bytes.Equal(foreign.body, absent.body) || strings.Contains(op.Path, "{serial_no}") && impossible.status != absent.status {
 			t.Errorf("foreign got %d %s, absent %d %s, impossible %d, want the same", foreign.status, foreign.body, absent.status, absent.body, impossible.status)
 		}
 	}
+}
+
+// handed makes the sensor, measures with it and gives it to its present owner. It returns the secret it has then.
+func (h *house) handed(from, to personFixture) (secret string) {
+	h.t.Helper()
+	_, before := h.sensor(from, fields{"serial_no": matrixSerial, "name": "canary name"})
+	h.send(matrixSerial, before, `{"before":1}`)
+	dev, _ := h.dir.Lookup(matrixSerial)
+	user, err := h.db.UserByLogin(h.t.Context(), to.username)
+	must(h.t, err)
+	must(h.t, h.db.OfferSensor(h.t.Context(), dev.SensorID, auth.Transfer{ExpiresAt: telemetry.Now().Add(time.Hour)}))
+	secret = auth.NewDeviceSecret()
+	hash := h.dir.HashSecret(secret)
+	s, secrets, err := h.db.ClaimSensor(h.t.Context(), [32]byte{}, user.ID, &hash)
+	must(h.t, err)
+	h.api.handOver(s, secrets)
+	return secret
 }
 
 // loggedIn returns p with tokens that work, for a row may have ended the session.
@@ -194,8 +259,8 @@ func (h *house) loggedIn(p personFixture) personFixture {
 func TestMatrix_StoreIsNotAskedForWhatIsNotTheirs(t *testing.T) {
 	asked := &askedStore{}
 	h := newHouse(t, func(_ *Config, _ *auth.Config, deps *Deps) {
-		asked.Registry, asked.History = deps.Registry, deps.History
-		deps.Registry, deps.History = asked, asked
+		asked.Registry, asked.History, asked.Sharing, asked.Transfers = deps.Registry, deps.History, deps.Sharing, deps.Transfers
+		deps.Registry, deps.History, deps.Sharing, deps.Transfers = asked, asked, asked, asked
 	}, func(_ *Config, _ *auth.Config, deps *Deps) {
 		box := command.New(askedKeeper{times: &asked.times}, deps.Directory, nil, deps.Log)
 		ctx, stop := context.WithCancel(context.Background())
@@ -217,7 +282,7 @@ func TestMatrix_StoreIsNotAskedForWhatIsNotTheirs(t *testing.T) {
 			return
 		}
 		for _, serial := range []string{matrixSerial, "NOBODY"} {
-			h.call(op.Method, strings.ReplaceAll(op.Path, "{serial_no}", serial), theirs.access, r.body).want(http.StatusNotFound)
+			h.call(op.Method, strings.NewReplacer("{serial_no}", serial, "{username}", matrixGuest).Replace(op.Path), theirs.access, r.body).want(http.StatusNotFound)
 		}
 	})
 	if n := asked.times.Load(); n != 0 {
@@ -253,7 +318,9 @@ func (k askedKeeper) ExpireCommands(context.Context, telemetry.Millis, int) (map
 type askedStore struct {
 	Registry
 	History
-	times atomic.Int64
+	Sharing
+	Transfers // but for ClaimSensor, where the code decides
+	times     atomic.Int64
 }
 
 func (s *askedStore) SensorBySerial(ctx context.Context, serial string) (telemetry.Sensor, error) {
@@ -279,4 +346,34 @@ func (s *askedStore) SetSecrets(ctx context.Context, id int64, secrets []auth.Se
 func (s *askedStore) Readings(ctx context.Context, q telemetry.ReadingQuery) ([]telemetry.Reading, error) {
 	s.times.Add(1)
 	return s.History.Readings(ctx, q)
+}
+
+func (s *askedStore) Share(ctx context.Context, id int64, username string, access auth.Access) (auth.Shared, error) {
+	s.times.Add(1)
+	return s.Sharing.Share(ctx, id, username, access)
+}
+
+func (s *askedStore) Unshare(ctx context.Context, id int64, username string) (int64, error) {
+	s.times.Add(1)
+	return s.Sharing.Unshare(ctx, id, username)
+}
+
+func (s *askedStore) Shares(ctx context.Context, id int64) ([]auth.Shared, error) {
+	s.times.Add(1)
+	return s.Sharing.Shares(ctx, id)
+}
+
+func (s *askedStore) OfferSensor(ctx context.Context, id int64, t auth.Transfer) error {
+	s.times.Add(1)
+	return s.Transfers.OfferSensor(ctx, id, t)
+}
+
+func (s *askedStore) OpenTransfer(ctx context.Context, id int64) (auth.Transfer, error) {
+	s.times.Add(1)
+	return s.Transfers.OpenTransfer(ctx, id)
+}
+
+func (s *askedStore) WithdrawTransfer(ctx context.Context, id int64) error {
+	s.times.Add(1)
+	return s.Transfers.WithdrawTransfer(ctx, id)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"sensorcast/auth"
 	"sensorcast/telemetry"
 )
 
@@ -20,18 +21,18 @@ type sensor struct {
 	Manufacturer string          `json:"manufacturer"`
 	Tags         []string        `json:"tags" nullable:"false"`
 	Owner        string          `json:"owner" doc:"The owner's user name"`
-	Access       string          `json:"access" enum:"owner" doc:"What the asker is to the sensor"`
+	Access       string          `json:"access" enum:"owner,manager,viewer" doc:"What the asker is to the sensor"`
 	State        telemetry.State `json:"state" enum:"online,silent,never_seen"`
 	Connected    bool            `json:"connected" doc:"Whether it holds an MQTT connection now"`
 	LastSeenAt   Timestamp       `json:"last_seen_at" nullable:"true" doc:"Arrival of its last fresh, valid reading"`
 	SilenceAfter *int64          `json:"silence_after" doc:"Seconds; null: the server's default"`
 	Latest       *reading        `json:"latest" doc:"Its newest reading by time"`
-	Problems     problems        `json:"problems"`
+	Problems     *problems       `json:"problems" doc:"null for viewers"`
 	CreatedAt    Timestamp       `json:"created_at"`
 	UpdatedAt    Timestamp       `json:"updated_at"`
 }
 
-// problems tells an owner why nothing arrives.
+// problems tells who manages a sensor why nothing arrives.
 type problems struct {
 	Malformed  int64     `json:"malformed" doc:"Payloads that could not be read"`
 	Refused    int64     `json:"refused" doc:"Publishes and subscriptions outside its own topics"`
@@ -39,16 +40,32 @@ type problems struct {
 	LastAt     Timestamp `json:"last_at" nullable:"true"`
 }
 
-// TransformSchema says that latest may be null, which huma cannot say of an object.
+// TransformSchema says that latest and problems may be null, which huma cannot say of objects.
 func (sensor) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema {
-	s.Properties["latest"] = &huma.Schema{
-		Description: s.Properties["latest"].Description,
-		OneOf:       []*huma.Schema{r.Schema(reflect.TypeFor[reading](), true, ""), {Type: "null"}},
+	for name, object := range map[string]reflect.Type{"latest": reflect.TypeFor[reading](), "problems": reflect.TypeFor[problems]()} {
+		s.Properties[name] = &huma.Schema{
+			Description: s.Properties[name].Description,
+			OneOf:       []*huma.Schema{r.Schema(object, true, ""), {Type: "null"}},
+		}
 	}
 	return s
 }
 
-// sensorOf shows s.
+// shownTo shows s as p sees it. Viewers are not told what is wrong with it: that is for who can mend it, and may quote what the sensor sent
+// elsewhere. telemetry.ErrNotFound when p sees it no more.
+func (a *API) shownTo(p auth.Principal, s telemetry.Sensor) (sensor, error) {
+	dev, err := a.sensorFor(p, auth.View, s.Serial)
+	if err != nil || dev.SensorID != s.ID {
+		return sensor{}, telemetry.ErrNotFound
+	}
+	shown, access := a.sensorOf(s), dev.AccessOf(p.UserID)
+	if shown.Access = access.String(); access < auth.ManagerAccess {
+		shown.Problems = nil
+	}
+	return shown, nil
+}
+
+// sensorOf shows s as its owner sees it.
 func (a *API) sensorOf(s telemetry.Sensor) sensor {
 	shown := sensor{
 		ID:           s.UID,
@@ -60,11 +77,11 @@ func (a *API) sensorOf(s telemetry.Sensor) sensor {
 		Manufacturer: s.Manufacturer,
 		Tags:         s.Tags,
 		Owner:        s.Owner,
-		Access:       "owner",
+		Access:       auth.OwnerAccess.String(),
 		Connected:    a.deps.Presence != nil && a.deps.Presence.Connected(s.Serial),
 		State:        s.Status.State(),
 		LastSeenAt:   Timestamp(s.Status.LastSeenAt),
-		Problems: problems{
+		Problems: &problems{
 			Malformed:  s.Status.Problems.Malformed,
 			Refused:    s.Status.Problems.Refused,
 			LastReason: nullable(s.Status.Problems.LastReason),

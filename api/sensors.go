@@ -23,7 +23,7 @@ func (a *API) sensorRoutes() {
 	}, a.createSensor)
 	handle(a, huma.Operation{
 		OperationID: "list-sensors", Method: http.MethodGet, Path: base + "/sensors", Tags: []string{tagSensors},
-		Summary:  "List one's own sensors",
+		Summary:  "List one's own sensors and those shared with one",
 		Security: reader(),
 	}, a.listSensors)
 	handle(a, huma.Operation{
@@ -35,7 +35,7 @@ func (a *API) sensorRoutes() {
 		OperationID: "get-connection", Method: http.MethodGet, Path: sensorPath + "/connection", Tags: []string{tagSensors},
 		Summary:     "Show how a sensor stands with the MQTT broker",
 		Description: "Who is connected in its name, and why somebody was last refused or disconnected: the answer to \"why can it not connect?\"",
-		Security:    reader(),
+		Security:    reader(), Errors: []int{http.StatusForbidden},
 	}, a.showConnection)
 	handle(a, huma.Operation{
 		OperationID: "update-sensor", Method: http.MethodPatch, Path: sensorPath, Tags: []string{tagSensors},
@@ -70,9 +70,11 @@ func (a *API) listSensors(ctx context.Context, in *sensorsInput) (*sensorsOutput
 	if err != nil {
 		return nil, err
 	}
-	page := sensorPage{Items: make([]sensor, len(found)), Next: nullable(next)}
-	for i, s := range found {
-		page.Items[i] = a.sensorOf(s)
+	page := sensorPage{Items: make([]sensor, 0, len(found)), Next: nullable(next)}
+	for _, s := range found {
+		if shown, err := a.shownTo(principal(ctx), s); err == nil { // a page is shorter by what was taken away meanwhile
+			page.Items = append(page.Items, shown)
+		}
 	}
 	return &sensorsOutput{Body: page}, nil
 }
@@ -88,7 +90,11 @@ func (a *API) showSensor(ctx context.Context, in *serialInput) (*sensorOutput, e
 	if err != nil {
 		return nil, err
 	}
-	return &sensorOutput{Body: a.sensorOf(s)}, nil
+	shown, err := a.shownTo(principal(ctx), s)
+	if err != nil {
+		return nil, err
+	}
+	return &sensorOutput{Body: shown}, nil
 }
 
 // sensor reads the sensor behind a serial when the principal may do action on it. The store is asked by serial, so what it returns is
@@ -151,7 +157,11 @@ func (a *API) updateSensor(ctx context.Context, in *updateInput) (*sensorOutput,
 	if err != nil {
 		return nil, err
 	}
-	return &sensorOutput{Body: a.sensorOf(s)}, nil
+	shown, err := a.shownTo(principal(ctx), s)
+	if err != nil {
+		return nil, err
+	}
+	return &sensorOutput{Body: shown}, nil
 }
 
 func (a *API) announceChange(s telemetry.Sensor) {
@@ -172,7 +182,7 @@ func (a *API) deleteSensor(ctx context.Context, in *serialInput) (*struct{}, err
 			return err
 		}
 		a.graces.forget(dev.SensorID)
-		a.deps.Changes.Notify(auth.Change{Kind: auth.SensorRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: dev.OwnerID})
+		a.deps.Changes.Gone(dev)
 		return nil
 	})
 }

@@ -11,7 +11,7 @@ type ChangeKind uint8
 // The kinds of change, with the fields that are set.
 const (
 	SensorAdded   ChangeKind = iota + 1 // Serial, SensorID, UserID (the owner), SilenceAfter
-	SensorRemoved                       // Serial, SensorID, UserID
+	SensorRemoved                       // Serial, SensorID, UserID; a ShareRemoved follows for everybody it was shared with
 	SecretRotated                       // Serial, SensorID, UserID; connections that proved an old secret end
 	SessionEnded                        // UserID, SessionID; what that session opened ends
 	SensorChanged                       // Serial, SensorID, UserID, SilenceAfter; described anew, nobody's authority ends
@@ -51,6 +51,14 @@ func (c *Changes) Watch(w Watcher) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.watchers = append(c.watchers, w)
+}
+
+// Gone announces that a sensor was deleted or given away: to its owner, then to everybody it was shared with. dev is what it was.
+func (c *Changes) Gone(dev Device) {
+	c.Notify(Change{Kind: SensorRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: dev.OwnerID})
+	for _, s := range dev.Shares {
+		c.Notify(Change{Kind: ShareRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: s.UserID})
+	}
 }
 
 // Notify calls every watcher in the order they were added, holding no lock.

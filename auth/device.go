@@ -32,6 +32,13 @@ type Share struct {
 	Access Access // ViewerAccess or ManagerAccess
 }
 
+// Shared is a share as people see it.
+type Shared struct {
+	Share
+	Username string
+	Since    telemetry.Millis // when the access was given, or last changed
+}
+
 // AccessOf is what the person of that number is to the sensor. It allocates nothing.
 func (d Device) AccessOf(userID int64) Access {
 	if userID == 0 {

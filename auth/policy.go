@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"slices"
 	"strings"
 
 	"sensorcast/telemetry"
@@ -13,8 +14,10 @@ type Action uint8
 const (
 	View    Action = iota + 1 // see it, its readings, state, commands and alerts
 	Publish                   // send readings in its name
+	Inspect                   // see who connects in its name and why somebody was refused
 	Manage                    // change or command it, rotate its secret
 	Own                       // share it, give it away, delete it
+	Leave                     // give up one's own share of it
 )
 
 // Access is what a person is to a sensor. Each may do what those before it may.
@@ -28,11 +31,16 @@ const (
 	OwnerAccess
 )
 
+var accessNames = [...]string{"", "viewer", "manager", "owner"}
+
 // String names the access as clients spell it; none is "".
-func (a Access) String() string { return [...]string{"", "viewer", "manager", "owner"}[a] }
+func (a Access) String() string { return accessNames[a] }
+
+// AccessNamed is the reverse of String; whatever names none is NoAccess.
+func AccessNamed(name string) Access { return Access(max(0, slices.Index(accessNames[:], name))) }
 
 // needed is the least access a person needs for an action; an action that is not here is for nobody.
-var needed = [...]Access{View: ViewerAccess, Manage: ManagerAccess, Own: OwnerAccess}
+var needed = [...]Access{View: ViewerAccess, Inspect: ManagerAccess, Manage: ManagerAccess, Own: OwnerAccess, Leave: ViewerAccess}
 
 // Allowed is the policy; every other decision about sensors is grammar around it. A person may do what their access to the sensor covers and
 // the API token they came with, if any, does not exclude; an admin no more than that: admins administer accounts. A sensor views and
@@ -77,7 +85,11 @@ func (d *Directory) MayPublish(p Principal, t telemetry.Topic) bool {
 
 // MayReceive reports whether a message on the topic may be delivered to p now. It is asked for every delivery, so what a wildcard matched is
 // narrowed to what p may view at that moment. It allocates nothing for a topic of the grammar.
-func (d *Directory) MayReceive(p Principal, topic string) bool {
+func (d *Directory) MayReceive(p Principal, topic string) bool { return d.MayReceiveOf(p, topic, 0) }
+
+// MayReceiveOf is MayReceive for a message that is about the sensor of that number: once its serial is another sensor's, nobody may. Zero is a
+// message of whichever has the serial.
+func (d *Directory) MayReceiveOf(p Principal, topic string, sensorID int64) bool {
 	if strings.HasPrefix(topic, "$") {
 		return mayReadSystem(p, topic)
 	}
@@ -85,7 +97,8 @@ func (d *Directory) MayReceive(p Principal, topic string) bool {
 	if t.Channel == telemetry.ChannelNone || t.Channel == telemetry.ChannelAlerts && p.Kind != Person {
 		return false // alerts are the owner's, also those about the sensor that asks
 	}
-	return d.Can(p, View, t.Serial)
+	dev, ok := d.Lookup(t.Serial)
+	return ok && (sensorID == 0 || sensorID == dev.SensorID) && Allowed(p, View, dev)
 }
 
 // MaySubscribe reports whether p may hold the subscription, given the raw filter with its $share prefix. A filter that names a serial is granted

@@ -52,7 +52,7 @@ func allowed(may func(p auth.Principal) bool) string {
 
 func TestAllowed_OwnerViewsAndManagesSensorPublishes(t *testing.T) {
 	dev := auth.Device{SensorID: 11, Serial: "SN1", OwnerID: 1, Shares: sharesOfSN1}
-	for action, want := range map[auth.Action]string{auth.View: "ovms", auth.Publish: "s", auth.Manage: "om", auth.Own: "o", 0: "", 99: ""} {
+	for action, want := range map[auth.Action]string{auth.View: "ovms", auth.Publish: "s", auth.Inspect: "om", auth.Manage: "om", auth.Own: "o", auth.Leave: "ovm", 0: "", 99: ""} {
 		if got := allowed(func(p auth.Principal) bool { return auth.Allowed(p, action, dev) }); got != want {
 			t.Errorf("action %d on SN1: got %q, want %q", action, got, want)
 		}
@@ -162,6 +162,30 @@ func TestDirectory_MayPublishAndMayReceive(t *testing.T) {
 		receive := allowed(func(p auth.Principal) bool { return d.MayReceive(p, c.topic) })
 		if publish != c.publish || receive != c.receive {
 			t.Errorf("%q: got publish %q, receive %q, want %q, %q", c.topic, publish, receive, c.publish, c.receive)
+		}
+	}
+}
+
+// A message of the sensor that had the serial before is nobody's.
+func TestDirectory_MayReceiveOf(t *testing.T) {
+	d := policyDirectory(t)
+	dev, _ := d.Lookup("SN1")
+	for sensorID, want := range map[int64]string{0: "ovms", dev.SensorID: "ovms", dev.SensorID + 100: ""} {
+		if got := allowed(func(p auth.Principal) bool { return d.MayReceiveOf(p, "sensors/SN1/telemetry", sensorID) }); got != want {
+			t.Errorf("of sensor %d: got %q, want %q", sensorID, got, want)
+		}
+	}
+}
+
+func TestAccess_NamesAreReadBack(t *testing.T) {
+	for _, a := range []auth.Access{auth.NoAccess, auth.ViewerAccess, auth.ManagerAccess, auth.OwnerAccess} {
+		if got := auth.AccessNamed(a.String()); got != a {
+			t.Errorf("%q: got %v, want %v", a.String(), got, a)
+		}
+	}
+	for _, name := range []string{"Viewer", "admin", "owner "} {
+		if got := auth.AccessNamed(name); got != auth.NoAccess {
+			t.Errorf("%q: got %v, want none", name, got)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func (l *limits) permit(a Action, serial string) bool {
 	if l == nil {
 		return true
 	}
-	if a != View && !l.write {
+	if a != View && a != Inspect && !l.write {
 		return false
 	}
 	if l.serials == nil {
@@ -77,6 +77,9 @@ func (l *limits) permit(a Action, serial string) bool {
 	_, named := slices.BinarySearch(l.serials, serial)
 	return named
 }
+
+// IsPerson reports whether p is the person of that number.
+func (p Principal) IsPerson(userID int64) bool { return p.Kind == Person && p.UserID == userID }
 
 // ReadOnly reports whether p came with an API token that changes nothing.
 func (p Principal) ReadOnly() bool { return p.limits != nil && !p.limits.write }

@@ -194,7 +194,7 @@ func (s *Service) DeleteAccount(ctx context.Context, p Principal, password strin
 	}
 	owned, shared := s.dir.removePerson(p.UserID)
 	for _, dev := range owned {
-		s.changes.Notify(Change{Kind: SensorRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: dev.OwnerID})
+		s.changes.Gone(dev)
 	}
 	for _, dev := range shared {
 		s.changes.Notify(Change{Kind: ShareRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: p.UserID})

@@ -111,6 +111,7 @@ type Service struct {
 		tickets          *throttle
 
 		letters, letterPeers *throttle // by whom they go to, and at whose wish
+		claims               struct{ accounts, addresses *throttle }
 	}
 }
 
@@ -141,6 +142,8 @@ func NewService(cfg Config, keys *Keys, accounts Accounts, sessions Sessions, to
 	s.limits.letters = newThrottle(lettersPerHour, time.Hour)
 	s.limits.letterPeers = newThrottle(lettersPerPeer*lettersPerHour, time.Hour)
 	s.limits.tickets = newThrottle(cfg.TicketsPerMinute, time.Minute)
+	s.limits.claims.accounts = newThrottle(claimsPerMinute, time.Minute)
+	s.limits.claims.addresses = newThrottle(failuresPerAddress*claimsPerMinute, time.Minute)
 	if err := s.recallEnded(); err != nil {
 		return nil, err
 	}

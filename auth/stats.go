@@ -22,6 +22,7 @@ type Stats struct {
 	ResumesRefused         int64
 	ResumesReplayed        int64
 	APITokensRefused       int64 // unknown, revoked, expired, or somebody else's
+	ClaimsThrottled        int64 // refused before the claim code was looked at
 
 	LoginsWaiting int64 // for a slot to be checked in
 	UsedTickets   int64 // remembered, of at most 262,144
@@ -36,6 +37,7 @@ type counters struct {
 	ticketsMinted, ticketsThrottled, ticketsRedeemed, ticketsRefused, ticketsReplayed atomic.Int64
 	resumesRedeemed, resumesRefused, resumesReplayed                                  atomic.Int64
 	apiTokensRefused                                                                  atomic.Int64
+	claimsThrottled                                                                   atomic.Int64
 }
 
 // Stats returns the counters; they are not of one instant.
@@ -60,6 +62,7 @@ func (s *Service) Stats() Stats {
 		ResumesRefused:         c.resumesRefused.Load(),
 		ResumesReplayed:        c.resumesReplayed.Load(),
 		APITokensRefused:       c.apiTokensRefused.Load(),
+		ClaimsThrottled:        c.claimsThrottled.Load(),
 		LoginsWaiting:          s.hasher.waiting.Load(),
 		UsedTickets:            int64(s.used.len()),
 		EndedSessions:          int64(s.revoked.sessions.len()),

@@ -1,18 +1,22 @@
 package bridge
 
 import (
+	"slices"
+
 	"sensorcast/auth"
 	"sensorcast/wire"
 )
 
-// AuthorityChanged implements auth.Watcher: it closes the sessions that lost their ground and moves those that watch all of an owner's
-// sensors into the room of a new one. Sessions being opened are caught by the checks after their registration (see join).
+// AuthorityChanged implements auth.Watcher: it closes the sessions that lost their ground and moves those that watch all sensors of a person
+// into the room of a new one. Sessions being opened are caught by the checks after their registration (see join).
 func (h *Hub) AuthorityChanged(c auth.Change) {
 	switch c.Kind {
-	case auth.SensorAdded:
+	case auth.SensorAdded, auth.ShareAdded:
 		h.sensorAdded(c)
 	case auth.SensorRemoved:
 		h.sensorRemoved(c)
+	case auth.ShareRemoved:
+		h.shareRemoved(c)
 	case auth.SecretRotated:
 		h.endAll(h.devices, c.SensorID, "the sensor's secret was rotated", func(*session) bool { return true })
 	case auth.SessionEnded:
@@ -44,9 +48,13 @@ func (h *Hub) endAll(index map[int64][]*session, key int64, reason string, match
 func (h *Hub) sensorAdded(c auth.Change) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	dev, ok := h.dir.Lookup(c.Serial)
+	if !ok || dev.SensorID != c.SensorID {
+		return // gone again
+	}
 	var wake []*wire.Sender
 	for _, s := range h.people[c.UserID] {
-		if !s.all || !h.dir.Can(s.principal, auth.View, c.Serial) { // an API token may be for other sensors
+		if !s.all || !auth.Allowed(s.principal, auth.View, dev) { // an API token may be for other sensors
 			continue
 		}
 		rm := h.roomLocked(c.SensorID, c.Serial)
@@ -97,5 +105,40 @@ func (h *Hub) sensorRemoved(c auth.Change) {
 	}
 	for _, s := range ended {
 		s.end(CloseSensorDeleted, "the sensor was deleted", false)
+	}
+}
+
+// shareRemoved takes a sensor away from the sessions of somebody it was shared with.
+func (h *Hub) shareRemoved(c auth.Change) {
+	h.mu.Lock()
+	rm := h.rooms[c.SensorID]
+	watching := append([]*session(nil), h.people[c.UserID]...)
+	h.mu.Unlock()
+	if rm == nil {
+		return
+	}
+	for _, s := range watching {
+		h.accessLost(s, rm)
+	}
+}
+
+// accessLost takes a sensor away from a session that may watch it no more: what waits of it is dropped. One that came for nothing else is closed
+// with 4403, another is told. One that does not watch the sensor is left alone, so it does no harm to find the loss out twice.
+func (h *Hub) accessLost(s *session, rm *room) {
+	h.mu.Lock()
+	s.added = slices.DeleteFunc(s.added, func(other *room) bool { return other == rm })
+	watched := slices.Contains(s.rooms, rm)
+	if watched {
+		rm.members = without(rm.members, s)
+		s.unwatch(rm)
+	}
+	over := len(s.rooms) == 0 && !s.all
+	h.mu.Unlock()
+	switch {
+	case watched && over:
+		s.end(CloseAccessLost, "access to the sensor has ended", false)
+	case watched:
+		s.box.reply(errorFrame("access_lost", "access to the sensor has ended", rm.serial, nil))
+		s.sender.Wake()
 	}
 }

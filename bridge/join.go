@@ -119,22 +119,26 @@ func (h *Hub) stillAllowed(s *session, seats []seat) ([]seat, bool) {
 	if s.device {
 		action = auth.Publish
 	}
-	kept := seats[:0]
+	kept, lost := seats[:0], false
 	for _, seat := range seats {
 		dev, ok := h.dir.Lookup(seat.room.serial)
 		switch {
 		case !ok || dev.SensorID != seat.room.id:
 			h.sensorRemoved(auth.Change{SensorID: seat.room.id, Serial: seat.room.serial})
 		case !auth.Allowed(s.principal, action, dev):
-			s.end(CloseAccessLost, "access to the sensor has ended", false)
-			return nil, false
+			h.accessLost(s, seat.room)
+			lost = true
 		default:
 			kept = append(kept, seat)
 		}
 	}
-	if len(kept) == 0 && !s.all {
+	switch {
+	case len(kept) > 0 || s.all:
+		return kept, true
+	case lost:
+		s.end(CloseAccessLost, "access to the sensor has ended", false)
+	default:
 		s.end(CloseSensorDeleted, "the sensor was deleted", false)
-		return nil, false
 	}
-	return kept, true
+	return nil, false
 }

@@ -93,7 +93,7 @@ func (s *session) watch(rm *room) bool {
 	return true
 }
 
-// unwatch forgets a room that is being emptied. The caller holds Hub.mu.
+// unwatch forgets a room that the session has left. The caller holds Hub.mu.
 func (s *session) unwatch(rm *room) {
 	if i := slices.Index(s.rooms, rm); i >= 0 {
 		s.rooms = slices.Delete(s.rooms, i, i+1)

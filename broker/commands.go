@@ -118,7 +118,7 @@ func (c *conn) deliverCommand(cmd *command.Command) bool {
 		c.errands.after = cmd.Order
 		return true
 	}
-	m := &state.Message{Topic: commandsTopic(cmd.Serial), Payload: cmd.Message(), QoS: min(qos, 1), ExpiresAt: cmd.ExpiresAt}
+	m := &state.Message{Topic: commandsTopic(cmd.Serial), SensorID: cmd.SensorID, Payload: cmd.Message(), QoS: min(qos, 1), ExpiresAt: cmd.ExpiresAt}
 	if !c.await(0, func() bool { return c.closing.Load() || len(c.out.buf) < replayBytes }) || c.closing.Load() {
 		return false
 	}

@@ -255,7 +255,6 @@ func (c *conn) welcome(h *hello) error {
 		}
 	}
 	present, changes := s.open(c, h)
-	b.sessions.recount(s)
 	if err := c.journal(changes...); err != nil {
 		return refusedUnavailable
 	}

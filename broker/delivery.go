@@ -116,7 +116,7 @@ func (s *session) pumpLocked(b *Broker) {
 			continue
 		}
 		if gone := m.ExpiresAt != 0 && m.ExpiresAt <= telemetry.Now(); gone ||
-			!b.dir.MayReceive(s.principal, m.Topic) || s.conn.tooLarge(m, true) {
+			!b.dir.MayReceiveOf(s.principal, m.Topic, m.SensorID) || s.conn.tooLarge(m, true) {
 			s.removeLocked(s.sent)
 			continue
 		}

@@ -36,9 +36,10 @@ func noLocal(from *session) func(*session, packets.Subscription) bool {
 	return func(s *session, sub packets.Subscription) bool { return sub.NoLocal && s == from }
 }
 
-// hand delivers m by one subscription, judged by the policy as it stands.
+// hand delivers m by one subscription, judged by the policy as it stands: also by whether its sensor is still the one of that serial, since a
+// message may be on its way while that passes to another owner.
 func (b *Broker) hand(all []queued, m *state.Message, s *session, sub packets.Subscription) []queued {
-	if !b.dir.MayReceive(s.who(), m.Topic) {
+	if !b.dir.MayReceiveOf(s.who(), m.Topic, m.SensorID) {
 		return all
 	}
 	out := *m

@@ -216,7 +216,7 @@ func (c *conn) relay(m *inboundPublish) error {
 	var deliveries []queued
 	b := c.broker
 	if m.retain || b.sessions.subscriptions.Load() > 0 {
-		out := &state.Message{Topic: m.topic, Payload: m.payload, QoS: m.qos, Retain: m.retain, Properties: slices.Clone(m.forward)}
+		out := &state.Message{Topic: m.topic, SensorID: c.principal.SensorID, Payload: m.payload, QoS: m.qos, Retain: m.retain, Properties: slices.Clone(m.forward)}
 		if len(m.payload) == 0 {
 			out.Payload = nil
 		}

@@ -10,8 +10,9 @@ const relayQueue = 1024
 
 // relayed is a reading that came by WebSocket or HTTP.
 type relayed struct {
-	serial string
-	data   []byte
+	serial   string
+	sensorID int64
+	data     []byte
 }
 
 // Observe implements ingest.Observer: what came by another door is published to MQTT subscribers, as if the sensor had. What came by
@@ -21,7 +22,7 @@ func (b *Broker) Observe(r *telemetry.Reading) {
 		return
 	}
 	select {
-	case b.relay <- relayed{r.Serial, r.Data}:
+	case b.relay <- relayed{r.Serial, r.SensorID, r.Data}:
 	default:
 		b.counters.relayDropped.Add(1)
 	}
@@ -33,7 +34,7 @@ func (b *Broker) relayReadings() {
 		select {
 		case r := <-b.relay:
 			// QoS 1, so that each subscriber gets it at the QoS it asked for, up to that.
-			b.publish(&state.Message{Topic: telemetry.TelemetryTopic(r.serial), Payload: r.data, QoS: 1})
+			b.publish(&state.Message{Topic: telemetry.TelemetryTopic(r.serial), SensorID: r.sensorID, Payload: r.data, QoS: 1})
 		case <-b.stop:
 			return
 		}

@@ -23,7 +23,7 @@ func (c *conn) replay(granted []grant) error {
 			continue
 		}
 		for _, m := range c.broker.retainedFor(g.Filter) {
-			if !c.broker.dir.MayReceive(c.principal, m.Topic) {
+			if !c.broker.dir.MayReceiveOf(c.principal, m.Topic, m.SensorID) {
 				continue
 			}
 			out := *m
@@ -84,7 +84,7 @@ func (c *conn) replayStatus(m *state.Message) {
 }
 
 func (c *conn) replayMessage(m *state.Message) {
-	if !c.broker.dir.MayReceive(c.principal, m.Topic) {
+	if !c.broker.dir.MayReceiveOf(c.principal, m.Topic, m.SensorID) {
 		return
 	}
 	if q := c.session.deliver(c.broker, m); q.d != nil {

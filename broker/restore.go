@@ -23,7 +23,9 @@ func (b *Broker) Restore(kept state.Snapshot, serials map[int64]string) {
 	}
 	for _, r := range kept.Retained {
 		if serial, ok := serials[r.SensorID]; ok {
-			b.retained.restore(serial, &keepsake{r.SensorID, r.Message})
+			m := r.Message
+			m.SensorID = r.SensorID
+			b.retained.restore(serial, &m)
 		}
 	}
 }
@@ -55,10 +57,11 @@ func (b *Broker) restoreSession(st *state.Stored, serials map[int64]string, now 
 		if st.Session.EndsAt != 0 { // due at the end of the session at the latest [MQTT-3.1.2-8]
 			wait = min(wait, st.Session.EndsAt.Time().Sub(now))
 		}
+		s.mu.Lock() // which the timer's function takes: it may come before AfterFunc has returned
 		s.willTimer = time.AfterFunc(max(wait, time.Millisecond), func() { b.willDue(s, w) })
+		s.mu.Unlock()
 	}
 	b.sessions.restore(s)
-	b.sessions.recount(s)
 	if st.Session.EndsAt == 0 {
 		b.note([]state.Change{s.endsAt(s.expires)})
 	}
@@ -83,8 +86,7 @@ func (s *session) restore(b *Broker, st *state.Stored) {
 	for _, kept := range st.Subscriptions {
 		sub := packets.Subscription{Filter: kept.Filter, Identifier: int(kept.Identifier)}
 		if readOptions(&sub, kept.Options, true) == nil {
-			s.subs[sub.Filter] = sub
-			b.index.add(s.id, sub)
+			s.add(b, sub)
 		}
 	}
 	for i, d := range st.Deliveries {
@@ -111,7 +113,7 @@ func (s *sessions) restore(se *session) {
 }
 
 // restore keeps a message whatever the bound: it was accepted once.
-func (r *retained) restore(serial string, k *keepsake) {
+func (r *retained) restore(serial string, k *state.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.removeLocked(serial, k.Topic)

@@ -16,26 +16,24 @@ type retained struct {
 	max int64 // bytes of all payloads
 
 	mu       sync.Mutex
-	bySerial map[string]map[string]*keepsake // guarded by mu: by serial and topic
-	number   int                             // guarded by mu
-	bytes    int64                           // guarded by mu
-}
-
-// keepsake is a retained message, which is never written to.
-type keepsake struct {
-	sensorID int64
-	state.Message
+	bySerial map[string]map[string]*state.Message // guarded by mu: by serial and topic; never written to
+	number   int                                  // guarded by mu
+	bytes    int64                                // guarded by mu
 }
 
 func newRetained(max int64) *retained {
-	return &retained{max: max, bySerial: map[string]map[string]*keepsake{}}
+	return &retained{max: max, bySerial: map[string]map[string]*state.Message{}}
 }
 
-// put keeps m in place of the topic's present message; an empty one removes that. It reports whether there was room, and what is to
-// be journaled.
+// put keeps m, which is p's, in place of the topic's present message; an empty one removes that. It reports whether there was room, and what
+// is to be journaled. Numbers of sensors rise: of one that had the serial before, whose connection has not quite ended, nothing is taken.
 func (r *retained) put(p auth.Principal, m *state.Message) (ok bool, changes []state.Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	old := r.bySerial[p.Serial][m.Topic]
+	if old != nil && old.SensorID > p.SensorID {
+		return true, nil
+	}
 	if len(m.Payload) == 0 {
 		if !r.removeLocked(p.Serial, m.Topic) {
 			return true, nil
@@ -43,21 +41,22 @@ func (r *retained) put(p auth.Principal, m *state.Message) (ok bool, changes []s
 		return true, []state.Change{state.Retain{Retained: state.Retained{SensorID: p.SensorID, Message: state.Message{Topic: m.Topic}}}}
 	}
 	size, has := 0, false
-	if old := r.bySerial[p.Serial][m.Topic]; old != nil {
+	if old != nil {
 		size, has = len(old.Payload), true
 	}
 	if !has && len(r.bySerial[p.Serial]) >= maxRetainedTopics || r.bytes+int64(len(m.Payload)-size) > r.max {
 		return false, nil
 	}
 	r.removeLocked(p.Serial, m.Topic)
-	r.addLocked(p.Serial, &keepsake{p.SensorID, *m})
+	kept := *m
+	r.addLocked(p.Serial, &kept)
 	return true, []state.Change{state.Retain{Retained: state.Retained{SensorID: p.SensorID, Message: *m}}}
 }
 
-func (r *retained) addLocked(serial string, k *keepsake) {
+func (r *retained) addLocked(serial string, k *state.Message) {
 	mine := r.bySerial[serial]
 	if mine == nil {
-		mine = map[string]*keepsake{}
+		mine = map[string]*state.Message{}
 		r.bySerial[serial] = mine
 	}
 	mine[k.Topic] = k
@@ -80,11 +79,14 @@ func (r *retained) removeLocked(serial, topic string) bool {
 }
 
 // drain forgets all of a sensor's messages and returns what is to be journaled.
-func (r *retained) drain(serial string) (changes []state.Change) {
+func (r *retained) drain(serial string, sensorID int64) (changes []state.Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for topic, k := range r.bySerial[serial] {
-		changes = append(changes, state.Retain{Retained: state.Retained{SensorID: k.sensorID, Message: state.Message{Topic: topic}}})
+		if k.SensorID != sensorID { // the serial is another's already
+			continue
+		}
+		changes = append(changes, state.Retain{Retained: state.Retained{SensorID: k.SensorID, Message: state.Message{Topic: topic}}})
 		r.removeLocked(serial, topic)
 	}
 	return changes
@@ -97,7 +99,7 @@ func (r *retained) expire(now telemetry.Millis) (changes []state.Change) {
 	for serial, mine := range r.bySerial {
 		for topic, k := range mine {
 			if k.ExpiresAt != 0 && k.ExpiresAt <= now {
-				changes = append(changes, state.Retain{Retained: state.Retained{SensorID: k.sensorID, Message: state.Message{Topic: topic}}})
+				changes = append(changes, state.Retain{Retained: state.Retained{SensorID: k.SensorID, Message: state.Message{Topic: topic}}})
 				r.removeLocked(serial, topic)
 			}
 		}
@@ -108,10 +110,10 @@ func (r *retained) expire(now telemetry.Millis) (changes []state.Change) {
 // match returns the messages on topics the filter matches. A filter that names a sensor, as most do, looks at no other.
 func (r *retained) match(filter string) (all []*state.Message) {
 	now := telemetry.Now()
-	gather := func(mine map[string]*keepsake) {
+	gather := func(mine map[string]*state.Message) {
 		for topic, k := range mine {
 			if (k.ExpiresAt == 0 || k.ExpiresAt > now) && matches(filter, topic) {
-				all = append(all, &k.Message)
+				all = append(all, k)
 			}
 		}
 	}

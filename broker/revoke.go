@@ -1,9 +1,13 @@
 package broker
 
 import (
+	"strings"
+
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"sensorcast/auth"
+	state "sensorcast/session"
+	"sensorcast/telemetry"
 )
 
 // AuthorityChanged implements auth.Watcher: connections and sessions of a principal that lost its authority end, with what is queued
@@ -26,11 +30,41 @@ func (b *Broker) AuthorityChanged(ch auth.Change) {
 		b.revoke(id)
 	}
 	if p.Kind == auth.Sensor {
-		b.note(b.retained.drain(p.Serial))
+		b.note(b.retained.drain(p.Serial, p.SensorID))
 		if ch.Kind == auth.SensorRemoved {
 			b.refusals.forget(p.Serial)
 		}
 	}
+}
+
+// dropFilters ends the subscriptions that name the sensor of a person who may see it no more. Wildcards stay. It may block while ingest is
+// full.
+func (b *Broker) dropFilters(userID int64, serial string) {
+	for _, id := range b.sessions.of(auth.Principal{Kind: auth.Person, UserID: userID}.Scope()) {
+		if s := b.sessions.find(id); s != nil {
+			b.note(s.dropFilters(b, serial))
+		}
+	}
+}
+
+func (s *session) dropFilters(b *Broker, serial string) (changes []state.Change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for filter := range s.subs {
+		if names(filter, serial) && !b.dir.MaySubscribe(s.principal, filter) { // which it may again by now
+			_, change := s.dropLocked(b, filter)
+			changes = append(changes, change...)
+		}
+	}
+	return changes
+}
+
+// names reports whether the filter is about the sensor of that serial alone.
+func names(filter, serial string) bool {
+	_, filter, _ = telemetry.SplitShare(filter)
+	_, rest, _ := strings.Cut(filter, "/")
+	named, _, _ := strings.Cut(rest, "/")
+	return named == serial
 }
 
 // revoke ends a session: through its connection if it has one, which then takes the session along, else at once.

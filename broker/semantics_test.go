@@ -307,6 +307,7 @@ func TestJournal_DeliveriesAreStoredBeforeTheyAreSent(t *testing.T) {
 
 		a.send(publish("sensors/A/telemetry", "2", 1, 2))
 		plain.acknowledge(1, plain.wantPayload("2"))
+		kept.silent()
 		h.in.commit(1, nil)
 		h.in.commit(1, errDisk)
 		a.wantEnd() // unacknowledged

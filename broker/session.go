@@ -29,7 +29,6 @@ type session struct {
 
 	holder  holder    // guarded by sessions.mu; nil while the client is away
 	expires time.Time // guarded by sessions.mu; zero while the client is there
-	filters int       // guarded by sessions.mu: subscriptions, as counted there
 
 	waiting atomic.Int64 // deliveries in queue
 
@@ -105,6 +104,7 @@ func (s *session) clearLocked(b *Broker) (changes []state.Change) {
 	for filter := range s.subs {
 		b.index.remove(s.id, filter)
 	}
+	b.sessions.subscriptions.Add(-int64(len(s.subs)))
 	s.subs, s.queue, s.received, s.sent, s.bytes = nil, nil, nil, 0, 0
 	s.waiting.Store(0)
 	if s.kept {

@@ -167,7 +167,6 @@ func (s *sessions) remove(se *session, h holder) {
 	if !s.releaseLocked(se, h) {
 		return
 	}
-	s.subscriptions.Add(-int64(se.filters))
 	delete(s.byID, se.id)
 	rest := slices.DeleteFunc(s.byScope[se.scope], func(o *session) bool { return o == se })
 	if len(rest) == 0 {
@@ -188,17 +187,6 @@ func (s *sessions) releaseLocked(se *session, h holder) bool {
 		}
 	}
 	return true
-}
-
-// recount notes how many subscriptions the session has. Its holder calls it.
-func (s *sessions) recount(se *session) {
-	se.mu.Lock()
-	filters := len(se.subs)
-	se.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.subscriptions.Add(int64(filters - se.filters))
-	se.filters = filters
 }
 
 // of returns the ids of the scope's sessions.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/mochi-mqtt/server/v2/packets"
+
 	"sensorcast/auth"
 	state "sensorcast/session"
 	"sensorcast/telemetry"
@@ -34,10 +36,16 @@ type news struct {
 	wake    chan struct{}
 }
 
-// bulletin is a sensor whose status is to be published, or one that is no more.
+// bulletin is a sensor whose status is to be published, or told to be none any more.
 type bulletin struct {
 	serial string
-	owner  int64 // of a removed sensor: who may have its status; zero: it is not removed
+	person int64 // whom alone it is for; zero: everybody who may see the sensor
+	lost   bool  // that person may see it no more
+}
+
+// others is everybody whom the bulletin is not for.
+func (n bulletin) others(s *session, _ packets.Subscription) bool {
+	return n.person != 0 && !(s.who().IsPerson(n.person) && s.who().Covers(n.serial))
 }
 
 func newNews() *news {
@@ -74,7 +82,7 @@ func (b *Broker) StateChanged(c telemetry.StateChange) {
 	}
 }
 
-// statusChanged is StateChanged for sensors that are added or removed.
+// statusChanged is StateChanged for sensors that are added or removed, for all or for somebody.
 func (b *Broker) statusChanged(ch auth.Change) {
 	if b.sessions.subscriptions.Load() == 0 {
 		return
@@ -82,8 +90,10 @@ func (b *Broker) statusChanged(ch auth.Change) {
 	switch ch.Kind {
 	case auth.SensorAdded:
 		b.news.add(bulletin{serial: ch.Serial})
-	case auth.SensorRemoved:
-		b.news.add(bulletin{ch.Serial, ch.UserID})
+	case auth.ShareAdded:
+		b.news.add(bulletin{serial: ch.Serial, person: ch.UserID})
+	case auth.SensorRemoved, auth.ShareRemoved:
+		b.news.add(bulletin{ch.Serial, ch.UserID, true})
 	}
 }
 
@@ -93,10 +103,12 @@ func (b *Broker) publishNews() {
 		select {
 		case <-b.news.wake:
 			for _, n := range b.news.take() {
-				if n.owner != 0 {
+				if n.lost {
 					b.clearStatus(n)
+					b.dropFilters(n.person, n.serial)
 				} else if m := b.status(n.serial); m != nil {
-					b.publish(m)
+					all := b.fanOut(m, n.others)
+					b.journal(all, appendQueued(nil, all))
 				}
 			}
 		case <-b.stop:
@@ -115,14 +127,14 @@ func (b *Broker) status(serial string) *state.Message {
 	payload := append([]byte(`{"state":"`), word...)
 	payload = append(payload, `","last_seen_at":`...)
 	payload = append(seen.AppendJSON(payload), '}')
-	return &state.Message{Topic: statusTopic(serial), Payload: payload, QoS: 1, Retain: true}
+	return &state.Message{Topic: statusTopic(serial), SensorID: dev.SensorID, Payload: payload, QoS: 1, Retain: true}
 }
 
 func statusTopic(serial string) string { return "sensors/" + serial + statusSuffix }
 
-// clearStatus tells the connected clients of a removed sensor's owner that there is no status any more, by an empty message as a
-// publisher would clear a retained one. It goes past the policy, which knows the sensor no more, and so only to whom it was, at
-// QoS 0, for what is queued is judged again.
+// clearStatus tells the connected clients of who lost a sensor that there is no status any more, by an empty message as a publisher
+// would clear a retained one. It goes past the policy, which lets them see the sensor no more, and so only to whom it was, at QoS 0, for what is
+// queued is judged again.
 func (b *Broker) clearStatus(n bulletin) {
 	m := &state.Message{Topic: statusTopic(n.serial), Retain: true}
 	for id, sub := range b.index.match(m.Topic).Subscriptions {
@@ -130,7 +142,7 @@ func (b *Broker) clearStatus(n bulletin) {
 		if s == nil {
 			continue
 		}
-		if p := s.who(); p.Kind == auth.Person && p.UserID == n.owner && p.Covers(n.serial) {
+		if !n.others(s, sub) {
 			out := *m
 			out.Retain = sub.RetainAsPublished
 			out.Properties = withIdentifiers(identifiers(sub), nil)
@@ -169,7 +181,7 @@ func (b *Broker) refresh(m *state.Message) *state.Message {
 		return nil
 	}
 	out := *m
-	out.Payload = now.Payload
+	out.SensorID, out.Payload = now.SensorID, now.Payload
 	return &out
 }
 

@@ -38,7 +38,6 @@ func (c *conn) subscribe(in *cursor) error {
 		changes = append(changes, change...)
 		granted = append(granted, grant{sub, existed})
 	}
-	c.broker.sessions.recount(c.session)
 	if err := c.journal(changes...); err != nil {
 		return packets.ErrServerBusy
 	}
@@ -151,7 +150,9 @@ func (s *session) roomFor(filter string, most int) bool {
 func (s *session) add(b *Broker, sub packets.Subscription) (existed bool, changes []state.Change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, existed = s.subs[sub.Filter]
+	if _, existed = s.subs[sub.Filter]; !existed {
+		b.sessions.subscriptions.Add(1)
+	}
 	s.subs[sub.Filter] = sub
 	b.index.add(s.id, sub)
 	if !s.durable() {
@@ -189,7 +190,6 @@ func (c *conn) unsubscribe(in *cursor) error {
 			codes[i] = packets.CodeNoSubscriptionExisted.Code
 		}
 	}
-	c.broker.sessions.recount(c.session)
 	if err := c.journal(changes...); err != nil {
 		return packets.ErrServerBusy
 	}
@@ -201,11 +201,16 @@ func (c *conn) unsubscribe(in *cursor) error {
 func (s *session) drop(b *Broker, filter string) (existed bool, changes []state.Change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.dropLocked(b, filter)
+}
+
+func (s *session) dropLocked(b *Broker, filter string) (existed bool, changes []state.Change) {
 	if _, existed = s.subs[filter]; !existed {
 		return false, nil
 	}
 	delete(s.subs, filter)
 	b.index.remove(s.id, filter)
+	b.sessions.subscriptions.Add(-1)
 	if !s.durable() {
 		return true, nil
 	}

@@ -65,6 +65,7 @@ func (b *Broker) publishWill(s *session, w *state.Will) {
 		m.ExpiresAt += telemetry.Now()
 	}
 	p := s.who()
+	m.SensorID = p.SensorID
 	if !b.mayLeave(p, m.Topic) {
 		b.note([]state.Change{state.Withdraw{ID: s.id}})
 		return

@@ -9,10 +9,11 @@ import (
 	"time"
 )
 
-// account is somebody with two logins, an API token and two sensors, and everything open that one can have open.
+// account is somebody with two logins, an API token and two sensors shared with a guest, and everything open that both can have open.
 type account struct {
 	name          string
 	first, second *person // the logins
+	guest         *person
 	refresh       string  // of the first
 	script        *person // who comes with the token
 	token         string  // its id
@@ -31,13 +32,18 @@ const (
 	mqttPerson = "person over MQTT"
 	scriptOfA  = "viewer of A, API token"
 	mqttScript = "API token over MQTT"
+	guestOfA   = "guest, viewer of A"
+	guestOfAB  = "guest, viewer of A and B"
+	guestOfAll = "guest, viewer of all"
+	mqttGuest  = "guest over MQTT"
 )
 
 // fate is what a change of authority does to a witness.
 type fate struct {
 	codes   []int // that its connection ends with; none at all: it goes on
 	without bool  // sees nothing more of A
-	told    bool  // hears that A was deleted
+	told    bool  // hears that A is gone
+	deaf    bool  // and has nothing else left to hear
 }
 
 var (
@@ -45,7 +51,9 @@ var (
 	revoked      = fate{codes: []int{0x87, 0x98}}
 	lost         = fate{codes: []int{4401, 4404}}
 	deleted      = fate{codes: []int{4404}}
+	accessIsLost = fate{codes: []int{4403}}
 	sensorIsGone = fate{without: true}
+	goneAndTold  = fate{without: true, told: true}
 )
 
 // The changes of authority. Whom a change does not name it does not concern.
@@ -71,28 +79,57 @@ var changes = []struct {
 	}, map[string]fate{firstOfA: loggedOut, mqttPerson: revoked}},
 	{"secret", func(c *account) (string, string, *person, any) {
 		return "POST", "/sensors/" + c.a + "/secret", c.first, map[string]any{"grace_seconds": 0}
-	}, map[string]fate{socketOfA: loggedOut, mqttOfA: revoked, firstOfA: sensorIsGone, secondOfA: sensorIsGone, secondOfAB: sensorIsGone, mqttPerson: sensorIsGone, scriptOfA: sensorIsGone, mqttScript: sensorIsGone}},
+	}, map[string]fate{
+		socketOfA: loggedOut, mqttOfA: revoked, firstOfA: sensorIsGone, secondOfA: sensorIsGone, secondOfAB: sensorIsGone, mqttPerson: sensorIsGone,
+		guestOfA: sensorIsGone, guestOfAB: sensorIsGone, guestOfAll: sensorIsGone, mqttGuest: sensorIsGone,
+		scriptOfA: sensorIsGone, mqttScript: sensorIsGone,
+	}},
 	{"token", func(c *account) (string, string, *person, any) {
 		return "DELETE", "/users/me/tokens/" + c.token, c.first, nil
 	}, map[string]fate{scriptOfA: loggedOut, mqttScript: revoked}},
+	{"share", func(c *account) (string, string, *person, any) {
+		return "DELETE", "/sensors/" + c.a + "/shares/" + c.guest.name, c.first, nil
+	}, map[string]fate{guestOfA: accessIsLost, guestOfAB: goneAndTold, guestOfAll: goneAndTold, mqttGuest: sensorIsGone}},
+	{"transfer", func(c *account) (string, string, *person, any) {
+		var offer struct {
+			Code string `json:"claim_code"`
+		}
+		c.first.call("POST", "/api/v1/sensors/"+c.a+"/transfer", map[string]any{"username": c.guest.name}, 201, &offer)
+		return "POST", "/sensors/claim", c.guest, map[string]any{"claim_code": offer.Code}
+	}, map[string]fate{
+		firstOfA: deleted, secondOfA: deleted, secondOfAB: goneAndTold, socketOfA: deleted, mqttOfA: revoked, mqttPerson: sensorIsGone,
+		guestOfA: deleted, guestOfAB: goneAndTold, guestOfAll: goneAndTold, mqttGuest: sensorIsGone,
+		scriptOfA: deleted, mqttScript: sensorIsGone,
+	}},
 	{"sensor", func(c *account) (string, string, *person, any) {
 		return "DELETE", "/sensors/" + c.a, c.first, nil
-	}, map[string]fate{firstOfA: deleted, secondOfA: deleted, secondOfAB: {without: true, told: true}, socketOfA: deleted, mqttOfA: revoked, mqttPerson: sensorIsGone, scriptOfA: deleted, mqttScript: sensorIsGone}},
+	}, map[string]fate{
+		firstOfA: deleted, secondOfA: deleted, secondOfAB: goneAndTold, socketOfA: deleted, mqttOfA: revoked, mqttPerson: sensorIsGone,
+		guestOfA: deleted, guestOfAB: goneAndTold, guestOfAll: goneAndTold, mqttGuest: sensorIsGone,
+		scriptOfA: deleted, mqttScript: sensorIsGone,
+	}},
 	{"account", func(c *account) (string, string, *person, any) {
 		return "DELETE", "/users/me", c.first, map[string]any{"password": c.first.password}
-	}, map[string]fate{firstOfA: lost, secondOfA: lost, secondOfAB: lost, socketOfA: lost, mqttOfA: revoked, mqttOfB: {codes: []int{none}}, mqttPerson: revoked, scriptOfA: lost, mqttScript: revoked}},
+	}, map[string]fate{
+		firstOfA: lost, secondOfA: lost, secondOfAB: lost, socketOfA: lost, mqttOfA: revoked, mqttOfB: {codes: []int{none}}, mqttPerson: revoked,
+		scriptOfA: lost, mqttScript: revoked,
+		guestOfA: deleted, guestOfAB: deleted, guestOfAll: {told: true, deaf: true}, mqttGuest: {deaf: true},
+	}},
 }
 
 // account registers somebody and opens everything, each kind of viewer several times.
 func (s *instance) account(t testing.TB, name string, viewers int) *account {
 	t.Helper()
-	c := &account{name: name, first: s.register(name), a: name + "-A", b: name + "-B"}
+	c := &account{name: name, first: s.register(name), guest: s.register("g-" + name), a: name + "-A", b: name + "-B"}
 	second := *c.first
 	c.second = &second
 	c.first.token, c.refresh = c.first.login()
 	c.second.token, _ = c.second.login()
 	c.script, c.token = c.first.script(map[string]any{"scopes": []string{"read"}})
 	secret, other := c.first.sensor(c.a), c.first.sensor(c.b)
+	for _, serial := range []string{c.a, c.b} {
+		c.first.call("PUT", "/api/v1/sensors/"+serial+"/shares/"+c.guest.name, nil, 200, nil)
+	}
 	open := func(p *person, who string, serials ...string) {
 		for range viewers {
 			c.witnesses = append(c.witnesses, p.socket(t, who, "/api/v1/tickets", map[string]any{"serial_nos": serials}))
@@ -102,10 +139,12 @@ func (s *instance) account(t testing.TB, name string, viewers int) *account {
 	open(c.second, secondOfA, c.a)
 	open(c.second, secondOfAB, c.a, c.b)
 	open(c.script, scriptOfA, c.a)
+	open(c.guest, guestOfA, c.a)
+	open(c.guest, guestOfAB, c.a, c.b)
 	c.witnesses = append(c.witnesses,
 		c.first.socket(t, socketOfA, "/api/v1/device/tickets", map[string]any{"serial_no": c.a, "secret_key": secret}),
 		s.publisher(t, mqttOfA, c.a, secret, 5), s.publisher(t, mqttOfB, c.b, other, 4), s.subscriber(t, mqttPerson, c.first),
-		s.subscriber(t, mqttScript, c.script))
+		c.guest.socket(t, guestOfAll, "/api/v1/tickets", map[string]any{"all": true}), s.subscriber(t, mqttGuest, c.guest), s.subscriber(t, mqttScript, c.script))
 	return c
 }
 
@@ -218,7 +257,7 @@ func (c *account) suffers(t *testing.T, change string, answered time.Time, fates
 		heard, ok := w.told[c.a]
 		w.mu.Unlock()
 		if !ok || heard.Sub(answered) > time.Second {
-			t.Errorf("%s: %s heard that A was deleted: %v, %v after the answer, want within 1s; %v", change, w.who, ok, heard.Sub(answered), machine)
+			t.Errorf("%s: %s heard that A is gone: %v, %v after the answer, want within 1s; %v", change, w.who, ok, heard.Sub(answered), machine)
 		}
 	}
 	for _, w := range c.witnesses {
@@ -235,12 +274,12 @@ func (c *account) alive(t *testing.T, since time.Time, fates map[string]fate) {
 	silent := len(fates[mqttOfA].codes) > 0 // nobody publishes for A any more
 	eventually(t, fmt.Sprintf("the witnesses of %q to hear on", c.name), func() (left int) {
 		for _, w := range c.witnesses {
-			if fates[w.who].codes != nil {
+			if fates[w.who].codes != nil || fates[w.who].deaf {
 				continue
 			}
 			seen := w.knows()
 			for _, serial := range c.hears(w.who) {
-				if seen[serial] <= since.UnixMicro() && !(serial == c.a && silent) {
+				if seen[serial] <= since.UnixMicro() && !(serial == c.a && (silent || fates[w.who].without)) {
 					left++
 				}
 			}
@@ -257,9 +296,9 @@ func (c *account) alive(t *testing.T, since time.Time, fates map[string]fate) {
 // hears is what a witness hears of.
 func (c *account) hears(who string) []string {
 	switch who {
-	case firstOfA, secondOfA, scriptOfA:
+	case firstOfA, secondOfA, scriptOfA, guestOfA:
 		return []string{c.a}
-	case secondOfAB, mqttPerson, mqttScript:
+	case secondOfAB, mqttPerson, mqttScript, guestOfAB, guestOfAll, mqttGuest:
 		return []string{c.a, c.b}
 	}
 	return []string{"itself"}

@@ -14,6 +14,7 @@ import (
 // Message is an application message on its way to a subscriber.
 type Message struct {
 	Topic      string
+	SensorID   int64 // the sensor it is about: once the topic is another's, it is nobody's any more; zero: none, or whose the topic is
 	Payload    []byte
 	QoS        byte             // 0 to 2
 	Retain     bool             // the flag it is delivered with

@@ -123,7 +123,7 @@ func manySensors(b *testing.B, d *DB, n int) []telemetry.Sensor {
 	if err != nil {
 		b.Fatal(err)
 	}
-	items, _, err := d.ListSensors(b.Context(), telemetry.SensorQuery{OwnerID: owner.ID, Limit: n})
+	items, _, err := d.ListSensors(b.Context(), telemetry.SensorQuery{UserID: owner.ID, Limit: n})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func BenchmarkReadings_PageOfAMillion(b *testing.B) {
 	})
 	b.Run("list-50-of-1000", func(b *testing.B) {
 		for b.Loop() {
-			if _, _, err := d.ListSensors(b.Context(), telemetry.SensorQuery{OwnerID: sensors[0].OwnerID, Sort: "-last_seen_at", Limit: 50}); err != nil {
+			if _, _, err := d.ListSensors(b.Context(), telemetry.SensorQuery{UserID: sensors[0].OwnerID, Sort: "-last_seen_at", Limit: 50}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -115,7 +115,7 @@ func TestTags_AreCountedAndPaged(t *testing.T) {
 	if want := []telemetry.TagCount{{Tag: "floor 9", Sensors: 2}, {Tag: "imported", Sensors: 25}}; err != nil || !slices.Equal(rest, want) {
 		t.Errorf("got %v, %v; want %v", rest, err, want)
 	}
-	items, _, err := d.ListSensors(t.Context(), telemetry.SensorQuery{OwnerID: owner.ID, Tags: []string{"imported", "floor 3"}, Limit: 10})
+	items, _, err := d.ListSensors(t.Context(), telemetry.SensorQuery{UserID: owner.ID, Tags: []string{"imported", "floor 3"}, Limit: 10})
 	if err != nil || len(items) != 3 {
 		t.Errorf("two tags: got %d sensors, %v; want 3", len(items), err)
 	}
@@ -182,7 +182,7 @@ func BenchmarkListSensors(b *testing.B) {
 		"name": {Sort: "name"}, "last-seen": {Sort: "-last_seen_at"}, "created": {Sort: "-created_at"},
 	} {
 		b.Run(name, func(b *testing.B) {
-			q.OwnerID, q.Limit = owner.ID, 50
+			q.UserID, q.Limit = owner.ID, 50
 			for b.Loop() {
 				if _, _, err := d.ListSensors(b.Context(), q); err != nil {
 					b.Fatal(err)

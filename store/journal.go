@@ -30,10 +30,10 @@ const (
 
 	// A packet id that is taken goes to the newcomer: the Settle between them was in a batch that failed.
 	queueDelivery = `
-		INSERT OR REPLACE INTO mqtt_deliveries (session, packet_id, place, released, topic, payload, qos, retain, properties, expires_at)
-		SELECT key, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM mqtt_sessions WHERE id = ?1`
+		INSERT OR REPLACE INTO mqtt_deliveries (session, packet_id, place, released, topic, payload, qos, retain, properties, expires_at, sensor_id)
+		SELECT key, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 FROM mqtt_sessions WHERE id = ?1`
 	releaseDelivery = `
-		UPDATE mqtt_deliveries SET released = 1, topic = '', payload = x'', retain = 0, properties = x'', expires_at = 0
+		UPDATE mqtt_deliveries SET released = 1, topic = '', payload = x'', retain = 0, properties = x'', expires_at = 0, sensor_id = 0
 		WHERE session = ` + theSession + " AND packet_id = ?2 AND qos = 2"
 	settleDelivery = "DELETE FROM mqtt_deliveries WHERE session = " + theSession + " AND packet_id = ?2"
 
@@ -141,7 +141,7 @@ func (j *journal) apply(c session.Change) bool {
 	case session.Queue:
 		d, m := &c.Delivery, &c.Delivery.Message
 		j.run(queueDelivery, c.ID, int64(d.PacketID), d.Order, d.Released,
-			m.Topic, blob(m.Payload), int64(m.QoS), m.Retain, blob(m.Properties), int64(m.ExpiresAt))
+			m.Topic, blob(m.Payload), int64(m.QoS), m.Retain, blob(m.Properties), int64(m.ExpiresAt), m.SensorID)
 	case session.Release:
 		j.run(releaseDelivery, c.ID, int64(c.PacketID))
 	case session.Settle:

@@ -87,6 +87,11 @@ func TestJournal_AgreesWithItsMirror(t *testing.T) {
 	})
 }
 
+func about(sensorID int64, m session.Message) session.Message {
+	m.SensorID = sensorID
+	return m
+}
+
 func TestJournal_EveryFieldSurvivesARestart(t *testing.T) {
 	dir := t.TempDir()
 	d := openAt(t, dir)
@@ -103,7 +108,7 @@ func TestJournal_EveryFieldSurvivesARestart(t *testing.T) {
 				Session:       session.Session{ID: "s1/é\x00", SensorID: sensor.ID, Version: 5, Expiry: math.MaxInt64, EndsAt: ahead},
 				Subscriptions: []session.Subscription{{Filter: "$share/g/#", Options: 0x2d, Identifier: 268_435_455}, {Filter: "a/+", Options: 1}},
 				Deliveries: []session.Delivery{
-					{Order: 1, PacketID: 65_535, Message: message(1)},
+					{Order: 1, PacketID: 65_535, Message: about(sensor.ID, message(1))},
 					{Order: 2, PacketID: 2, Released: true, Message: session.Message{QoS: 2}},
 					{Order: math.MaxInt64, PacketID: 1, Message: message(2)},
 				},

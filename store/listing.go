@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"sensorcast/auth"
 	"sensorcast/telemetry"
 )
 
@@ -68,8 +69,8 @@ func parseCursor(s, sort string) (c cursor, err error) {
 	return c, nil
 }
 
-// ListSensors returns a page of one owner's sensors with their status, and the cursor of the next page, "" at the end. What is
-// wrong with the query is telemetry.Invalid("sort"|"cursor"|"state", …).
+// ListSensors returns a page of the sensors one person owns or is shared with, with their status, and the cursor of the next page, "" at the
+// end. What is wrong with the query is telemetry.Invalid("sort"|"cursor"|"state"|"access", …).
 func (d *DB) ListSensors(ctx context.Context, q telemetry.SensorQuery) (items []telemetry.Sensor, next string, err error) {
 	o, err := orderingOf(q.Sort)
 	if err != nil {
@@ -79,6 +80,9 @@ func (d *DB) ListSensors(ctx context.Context, q telemetry.SensorQuery) (items []
 	case "", telemetry.StateOnline, telemetry.StateSilent, telemetry.StateNeverSeen:
 	default:
 		return nil, "", telemetry.Invalid("state", "must be online, silent or never_seen")
+	}
+	if q.Access != "" && auth.AccessNamed(q.Access) == auth.NoAccess {
+		return nil, "", telemetry.Invalid("access", "must be owner, manager or viewer")
 	}
 	var after cursor
 	if q.After != "" {
@@ -112,37 +116,57 @@ type candidate struct {
 
 // page selects which sensors are on a page, and one more if there is one.
 func (d *DB) page(ctx context.Context, q telemetry.SensorQuery, o ordering, after cursor) (page []candidate, err error) {
-	where := conditions{}
-	where.add("s.owner_id = ?", q.OwnerID)
-	if q.Serials != nil {
-		list, err := json.Marshal(q.Serials)
-		if err != nil {
-			return nil, fmt.Errorf("encode serials: %w", err)
-		}
-		where.add("s.serial IN (SELECT value FROM json_each(?))", string(list))
-	}
-	if q.Text != "" {
-		where.add("instr(s.search, ?) > 0", strings.ToLower(q.Text)) // not LIKE: nothing in the text has a meaning
-	}
-	for _, tag := range q.Tags {
-		where.add("s.id IN (SELECT sensor_id FROM sensor_tags WHERE tag = ?)", tag)
-	}
-	if q.After != "" && o.column != "" {
-		o.after(&where, after)
-	}
-	query := "SELECT s.id, " + cmp.Or(o.column, "''") + ", st.last_seen_at, st.silent_from FROM sensors s CROSS JOIN sensor_status st ON st.sensor_id = s.id WHERE " +
-		where.String() + o.by()
+	query, args := selectCandidates(q, o, after)
 	count := max(q.Limit, 1) + 1
 	if q.State == "" && o.column != "" {
-		query, where.args = query+" LIMIT ?", append(where.args, count)
+		query, args = query+" LIMIT ?", append(args, count)
 	}
 	err = d.steady(ctx, func(ctx context.Context) error {
-		if page, err = d.candidates(ctx, query, where.args); err == nil {
+		if page, err = d.candidates(ctx, query, args); err == nil {
 			d.tail.seen(page)
 		}
 		return err
 	})
 	return byStanding(page, q, o, after, count), err
+}
+
+// selectCandidates selects from the person's own sensors and from those shared with them, which are never the same. As two selects rather than
+// one with an OR, SQLite can read each in the order asked for, where it has an index for that, and stop once it has merged a page.
+func selectCandidates(q telemetry.SensorQuery, o ordering, after cursor) (query string, args []any) {
+	serials, _ := json.Marshal(q.Serials) // strings always have a JSON form
+	var arms []string
+	for _, arm := range []struct {
+		from, mine string
+		has        bool
+	}{
+		{"sensors s", "s.owner_id = ?", q.Access == "" || q.Access == auth.OwnerAccess.String()},
+		{"shares h CROSS JOIN sensors s ON s.id = h.sensor_id", "h.user_id = ?", q.Access != auth.OwnerAccess.String()},
+	} {
+		if !arm.has {
+			continue
+		}
+		where := conditions{}
+		where.add(arm.mine, q.UserID)
+		if q.Access != "" && q.Access != auth.OwnerAccess.String() {
+			where.add("h.access = ?", q.Access)
+		}
+		if q.Text != "" {
+			where.add("instr(s.search, ?) > 0", strings.ToLower(q.Text)) // not LIKE: nothing in the text has a meaning
+		}
+		for _, tag := range q.Tags {
+			where.add("s.id IN (SELECT sensor_id FROM sensor_tags WHERE tag = ?)", tag)
+		}
+		if q.Serials != nil {
+			where.add("s.serial IN (SELECT value FROM json_each(?))", string(serials))
+		}
+		if q.After != "" && o.column != "" {
+			o.after(&where, after)
+		}
+		arms = append(arms, "SELECT s.id, "+cmp.Or(o.column, "''")+", st.last_seen_at, st.silent_from FROM "+arm.from+
+			" CROSS JOIN sensor_status st ON st.sensor_id = s.id WHERE "+where.String())
+		args = append(args, where.args...)
+	}
+	return strings.Join(arms, " UNION ALL ") + o.by(), args
 }
 
 // byStanding is the part of a query that depends on when sensors were last seen, which SQL cannot know: part of it is in the tail.
@@ -223,9 +247,9 @@ func (o ordering) by() string {
 		return ""
 	}
 	if o.descending {
-		return " ORDER BY " + o.column + " DESC, s.id DESC"
+		return " ORDER BY 2 DESC, 1 DESC"
 	}
-	return " ORDER BY " + o.column + ", s.id"
+	return " ORDER BY 2, 1"
 }
 
 func (o ordering) after(where *conditions, c cursor) {

@@ -171,7 +171,7 @@ func differ(got, want session.Snapshot) string {
 
 // sameMessage spares the comparison from looking at each byte by reflection.
 func sameMessage(a, b session.Message) bool {
-	return a.Topic == b.Topic && bytes.Equal(a.Payload, b.Payload) && a.QoS == b.QoS && a.Retain == b.Retain &&
+	return a.Topic == b.Topic && a.SensorID == b.SensorID && bytes.Equal(a.Payload, b.Payload) && a.QoS == b.QoS && a.Retain == b.Retain &&
 		bytes.Equal(a.Properties, b.Properties) && a.ExpiresAt == b.ExpiresAt
 }
 
@@ -208,7 +208,7 @@ func anyChange(n func(int) int) session.Change {
 	case 5:
 		return session.Unsubscribe{ID: id, Filter: pick(n, someTopics)}
 	case 6, 7, 8:
-		return session.Queue{ID: id, Delivery: session.Delivery{Order: int64(n(6)), PacketID: packet, Released: n(4) == 0, Message: anyMessage(n)}}
+		return session.Queue{ID: id, Delivery: session.Delivery{Order: int64(n(6)), PacketID: packet, Released: n(4) == 0, Message: about(int64(n(3)), anyMessage(n))}}
 	case 9:
 		return session.Release{ID: id, PacketID: packet}
 	case 10:

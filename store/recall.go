@@ -120,11 +120,11 @@ func (r *recall) subscriptions() error {
 // deliveries are read as they lie, which is the order they were queued in. Having SQLite sort them would drag every payload through its
 // sorter to find, nearly always, that they are in order.
 func (r *recall) deliveries() error {
-	const query = "SELECT session, packet_id, place, released, " + messageColumns + " FROM mqtt_deliveries ORDER BY number"
+	const query = "SELECT session, packet_id, place, released, sensor_id, " + messageColumns + " FROM mqtt_deliveries ORDER BY number"
 	err := r.each(query, func(rows *sql.Rows) error {
 		var key int64
 		var d session.Delivery
-		if err := rows.Scan(append([]any{&key, &d.PacketID, &d.Order, &d.Released}, into(&d.Message)...)...); err != nil {
+		if err := rows.Scan(append([]any{&key, &d.PacketID, &d.Order, &d.Released, &d.Message.SensorID}, into(&d.Message)...)...); err != nil {
 			return err
 		}
 		tidy(&d.Message)

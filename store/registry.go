@@ -19,8 +19,6 @@ func (d *DB) CreateSensor(ctx context.Context, s *telemetry.Sensor, secret [32]b
 // createSensor does more in the same transaction.
 func (d *DB) createSensor(ctx context.Context, s *telemetry.Sensor, secret [32]byte, more func(*sql.Tx, *telemetry.Sensor) error) error {
 	created := *s
-	created.UID, created.CreatedAt, created.Status = newUID(), now(), telemetry.Status{}
-	created.UpdatedAt = created.CreatedAt
 	err := d.write.do(ctx, func(tx *sql.Tx) error {
 		if err := forbid(tx, telemetry.Conflict("serial_no", "is registered already"), "SELECT 1 FROM sensors WHERE serial = ?", s.Serial); err != nil {
 			return err
@@ -29,28 +27,7 @@ func (d *DB) createSensor(ctx context.Context, s *telemetry.Sensor, secret [32]b
 		if err := forbid(tx, telemetry.Conflict("serial_no", "is taken"), "SELECT 1 FROM users WHERE username_key = ?", fold(s.Serial)); err != nil {
 			return err
 		}
-		result, err := tx.Exec(`
-			INSERT INTO sensors (uid, serial, owner_id, name, description, mac_address, sensor_type, manufacturer, silence_after, search,
-				created_at, updated_at)
-			VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`,
-			created.UID, s.Serial, s.OwnerID, s.Name, s.Description, s.MACAddress, s.SensorType, s.Manufacturer, s.SilenceAfter.Milliseconds(),
-			searchText(s), int64(created.CreatedAt), int64(created.UpdatedAt))
-		if isForeignKey(err) {
-			return notFound("owner")
-		}
-		if err != nil {
-			return err
-		}
-		if created.ID, err = result.LastInsertId(); err != nil {
-			return err
-		}
-		if _, err := tx.Exec("INSERT INTO sensor_status (sensor_id) VALUES (?)", created.ID); err != nil {
-			return err
-		}
-		if err := writeTags(tx, created.ID, s.Tags); err != nil {
-			return err
-		}
-		if err := writeSecrets(tx, created.ID, []auth.Secret{{Hash: secret}}); err != nil {
+		if err := insertSensor(tx, &created, []auth.Secret{{Hash: secret}}); err != nil {
 			return err
 		}
 		return more(tx, &created)
@@ -60,6 +37,34 @@ func (d *DB) createSensor(ctx context.Context, s *telemetry.Sensor, secret [32]b
 	}
 	*s = created
 	return nil
+}
+
+// insertSensor adds s as a sensor of its own, whatever it was before, and sets ID, UID and times.
+func insertSensor(tx *sql.Tx, s *telemetry.Sensor, secrets []auth.Secret) error {
+	s.UID, s.CreatedAt, s.Status = newUID(), now(), telemetry.Status{}
+	s.UpdatedAt = s.CreatedAt
+	result, err := tx.Exec(`
+		INSERT INTO sensors (uid, serial, owner_id, name, description, mac_address, sensor_type, manufacturer, silence_after, search,
+			created_at, updated_at)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`,
+		s.UID, s.Serial, s.OwnerID, s.Name, s.Description, s.MACAddress, s.SensorType, s.Manufacturer, s.SilenceAfter.Milliseconds(),
+		searchText(s), int64(s.CreatedAt), int64(s.UpdatedAt))
+	if isForeignKey(err) {
+		return notFound("owner")
+	}
+	if err != nil {
+		return err
+	}
+	if s.ID, err = result.LastInsertId(); err != nil {
+		return err
+	}
+	if _, err := tx.Exec("INSERT INTO sensor_status (sensor_id) VALUES (?)", s.ID); err != nil {
+		return err
+	}
+	if err := writeTags(tx, s.ID, s.Tags); err != nil {
+		return err
+	}
+	return writeSecrets(tx, s.ID, secrets)
 }
 
 // UpdateSensor writes the descriptive fields of the sensor s.ID: name, description, MAC address, type, manufacturer, tags, silence.
@@ -86,7 +91,7 @@ func (d *DB) UpdateSensor(ctx context.Context, s telemetry.Sensor) error {
 	return nil
 }
 
-// DeleteSensor removes the sensor at once, with its MQTT sessions and retained messages, so that its serial is free; its history follows in the background. telemetry.ErrNotFound.
+// DeleteSensor removes the sensor at once, with its shares, commands, MQTT sessions and retained messages, so that its serial is free; its history follows in the background. telemetry.ErrNotFound.
 func (d *DB) DeleteSensor(ctx context.Context, id int64) error {
 	err := d.write.do(ctx, func(tx *sql.Tx) error {
 		if err := require(tx, "sensor", "SELECT 1 FROM sensors WHERE id = ?", id); err != nil {
@@ -107,7 +112,7 @@ func (d *DB) deleteSensors(tx *sql.Tx, where string, arg int64) error {
 		return err
 	}
 	d.purging.Store(true)
-	_, err := tx.Exec("DELETE FROM sensors WHERE "+where, arg) // tags, secrets, status, commands, MQTT sessions and retained messages go with them
+	_, err := tx.Exec("DELETE FROM sensors WHERE "+where, arg) // all that hangs on their ids goes with them
 	return err
 }
 
@@ -140,7 +145,7 @@ func (d *DB) SensorBySerial(ctx context.Context, serial string) (telemetry.Senso
 	return found[0], nil
 }
 
-// Devices returns every sensor with its owner and secret hashes.
+// Devices returns every sensor with its owner, secret hashes and shares.
 func (d *DB) Devices(ctx context.Context) ([]auth.Device, error) {
 	rows, err := d.read.QueryContext(ctx, `
 		SELECT s.id, s.serial, s.owner_id, x.hash, x.valid_until
@@ -168,7 +173,7 @@ func (d *DB) Devices(ctx context.Context) ([]auth.Device, error) {
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read devices: %w", err)
 	}
-	return out, nil
+	return out, d.addShares(ctx, out)
 }
 
 // searchText is what free text search looks at, lower-cased here because SQLite folds ASCII only. Lines keep a match from spanning fields.

@@ -219,7 +219,7 @@ func TestListSensors_PagesHoldEachSensorOnce(t *testing.T) {
 			r.ReceivedAt = day + telemetry.Millis(rapid.Int64Range(0, 3).Draw(rt, "at"))
 			record(t, d, r)
 		}
-		q := telemetry.SensorQuery{OwnerID: owner.ID, Limit: rapid.IntRange(1, 10).Draw(rt, "limit")}
+		q := telemetry.SensorQuery{UserID: owner.ID, Limit: rapid.IntRange(1, 10).Draw(rt, "limit")}
 		q.Sort = rapid.SampledFrom([]string{"", "serial_no", "name", "last_seen_at", "created_at"}).Draw(rt, "sort")
 		up := list(rt, d, q)
 		if q.Sort == "" {
@@ -244,14 +244,14 @@ func TestListSensors_PagesAreStableUnderInserts(t *testing.T) {
 	for _, serial := range []string{"b", "d", "f", "h"} {
 		newSensor(t, d, owner, serial)
 	}
-	first, next, err := d.ListSensors(t.Context(), telemetry.SensorQuery{OwnerID: owner, Limit: 2})
+	first, next, err := d.ListSensors(t.Context(), telemetry.SensorQuery{UserID: owner, Limit: 2})
 	if err != nil || len(first) != 2 {
 		t.Fatalf("first page: %v, %v", first, err)
 	}
 	for _, serial := range []string{"a", "c", "e"} {
 		newSensor(t, d, owner, serial)
 	}
-	if got, want := list(t, d, telemetry.SensorQuery{OwnerID: owner, Limit: 2, After: next}), []string{"e", "f", "h"}; !slices.Equal(got, want) {
+	if got, want := list(t, d, telemetry.SensorQuery{UserID: owner, Limit: 2, After: next}), []string{"e", "f", "h"}; !slices.Equal(got, want) {
 		t.Errorf("after b, d: got %v, want %v", got, want)
 	}
 }
@@ -297,10 +297,10 @@ func TestListSensors_Filters(t *testing.T) {
 		{"online", telemetry.SensorQuery{State: telemetry.StateOnline}, "SN1"},
 		{"silent", telemetry.SensorQuery{State: telemetry.StateSilent}, "SN2"},
 		{"never seen", telemetry.SensorQuery{State: telemetry.StateNeverSeen}, "SN3"},
-		{"nobody's", telemetry.SensorQuery{OwnerID: -1}, ""},
+		{"nobody's", telemetry.SensorQuery{UserID: -1}, ""},
 	} {
-		if c.q.OwnerID == 0 {
-			c.q.OwnerID = owner
+		if c.q.UserID == 0 {
+			c.q.UserID = owner
 		}
 		c.q.Limit = 2
 		if got := strings.Join(list(t, d, c.q), " "); got != c.want {

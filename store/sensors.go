@@ -41,15 +41,18 @@ func (d *DB) sensors(ctx context.Context, where string, args ...any) (found []te
 	return found, err
 }
 
+// selectSensors is what scanSensor scans.
+const selectSensors = `
+	SELECT s.id, s.uid, s.serial, s.owner_id, u.username, s.name, s.description, s.mac_address, s.sensor_type, s.manufacturer,
+		(SELECT json_group_array(tag ORDER BY position) FROM sensor_tags WHERE sensor_id = s.id),
+		s.silence_after, s.created_at, s.updated_at,
+		st.last_seen_at, st.silent_from, st.malformed, st.refused, st.last_reason, st.last_problem_at, st.latest_time, st.latest_seq
+	FROM sensors s CROSS JOIN sensor_status st ON st.sensor_id = s.id JOIN users u ON u.id = s.owner_id
+	WHERE `
+
 // registered reads what the tables say, and where the latest readings are.
 func (d *DB) registered(ctx context.Context, where string, args []any) (found []telemetry.Sensor, latest []place, err error) {
-	rows, err := d.read.QueryContext(ctx, `
-		SELECT s.id, s.uid, s.serial, s.owner_id, u.username, s.name, s.description, s.mac_address, s.sensor_type, s.manufacturer,
-			(SELECT json_group_array(tag ORDER BY position) FROM sensor_tags WHERE sensor_id = s.id),
-			s.silence_after, s.created_at, s.updated_at,
-			st.last_seen_at, st.silent_from, st.malformed, st.refused, st.last_reason, st.last_problem_at, st.latest_time, st.latest_seq
-		FROM sensors s CROSS JOIN sensor_status st ON st.sensor_id = s.id JOIN users u ON u.id = s.owner_id
-		WHERE `+where, args...)
+	rows, err := d.read.QueryContext(ctx, selectSensors+where, args...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("query sensors: %w", readError(err))
 	}

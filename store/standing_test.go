@@ -108,7 +108,7 @@ func checkStanding(t *testing.T, rt *rapid.T, d *DB, sensors []telemetry.Sensor,
 			rt.Fatalf("sensor %d: got %+v, want %+v", s.ID, got, want[s.ID])
 		}
 	}
-	q := telemetry.SensorQuery{OwnerID: sensors[0].OwnerID, Sort: "-last_seen_at", State: telemetry.StateOnline, Limit: 1}
+	q := telemetry.SensorQuery{UserID: sensors[0].OwnerID, Sort: "-last_seen_at", State: telemetry.StateOnline, Limit: 1}
 	got := list(rt, d, q)
 	slices.SortFunc(found, func(a, b telemetry.Sensor) int {
 		return -orderBySeen(a, b)
@@ -164,7 +164,7 @@ func TestStatus_NeverGoesBackWhileTheIndexGoesOn(t *testing.T) {
 					}
 					last[i] = got.Status
 				}
-				seen, _, err := d.ListSensors(t.Context(), telemetry.SensorQuery{OwnerID: owner, Sort: "last_seen_at", Limit: 10})
+				seen, _, err := d.ListSensors(t.Context(), telemetry.SensorQuery{UserID: owner, Sort: "last_seen_at", Limit: 10})
 				if err != nil || len(seen) != len(sensors) {
 					t.Errorf("list: got %d sensors, %v", len(seen), err)
 					return

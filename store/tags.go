@@ -7,14 +7,16 @@ import (
 	"sensorcast/telemetry"
 )
 
-// Tags returns the tags of the person's sensors that come after a tag, in the order of their bytes, at most limit of them, each with how many
+// Tags returns the tags of the sensors a person owns or is shared with that come after a tag, in the order of their bytes, at most limit of them, each with how many
 // sensors have it.
-func (d *DB) Tags(ctx context.Context, ownerID int64, after string, limit int) ([]telemetry.TagCount, error) {
+func (d *DB) Tags(ctx context.Context, userID int64, after string, limit int) ([]telemetry.TagCount, error) {
 	ctx, cancel := reading(ctx)
 	defer cancel()
 	rows, err := d.read.QueryContext(ctx, `
-		SELECT t.tag, count(*) FROM sensors s CROSS JOIN sensor_tags t ON t.sensor_id = s.id
-		WHERE s.owner_id = ? AND t.tag > ? GROUP BY t.tag ORDER BY t.tag LIMIT ?`, ownerID, after, limit)
+		SELECT t.tag, count(*) FROM (
+			SELECT id FROM sensors WHERE owner_id = ?1 UNION ALL SELECT sensor_id FROM shares WHERE user_id = ?1
+		) s CROSS JOIN sensor_tags t ON t.sensor_id = s.id
+		WHERE t.tag > ?2 GROUP BY t.tag ORDER BY t.tag LIMIT ?3`, userID, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("query tags: %w", readError(err))
 	}

@@ -1,8 +1,9 @@
 package telemetry
 
-// SensorQuery selects a page of one owner's sensors.
+// SensorQuery selects a page of the sensors one person owns or is shared with.
 type SensorQuery struct {
-	OwnerID int64    // mandatory: nobody lists what is not theirs
+	UserID  int64    // that person; mandatory: nobody lists what is not theirs to see
+	Access  string   // owner, manager or viewer: those the person is just that to; empty: all
 	Serials []string // only these; nil: all
 	Text    string   // part of serial, name, description, type, manufacturer or a tag; case-insensitive; empty: all
 	Tags    []string // exactly these tags, all of them; none: any

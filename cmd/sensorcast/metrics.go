@@ -216,6 +216,7 @@ func (c *collector) auth(e emitter) {
 	e.count("resumes_replayed_total", "Of these used before.", s.ResumesReplayed)
 	e.gauge("api_tokens", "API tokens of all accounts.", float64(s.APITokens))
 	e.count("api_tokens_refused_total", "Requests and logins with an API token that is none, or none any more.", s.APITokensRefused)
+	e.count("claims_throttled_total", "Attempts to claim a sensor refused for being too many.", s.ClaimsThrottled)
 }
 
 func (c *collector) mail(e emitter) {

@@ -170,7 +170,7 @@ func (s *server) wireUp(cores int) error {
 		Certificates:   s.certificates,
 		TrustedProxies: proxies,
 	}, api.Deps{
-		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store,
+		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store, Sharing: s.store, Transfers: s.store,
 		Intake: s.pipe, Commands: s.commands, Inbox: s.inbox, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
 		Events: func(w http.ResponseWriter, r *http.Request, q api.EventRequest) error {
 			return events.Serve(w, r, bridge.EventRequest(q))
