@@ -121,7 +121,7 @@ func (s *Service) confirm(ctx context.Context, p Principal, field, password stri
 		return User{}, err
 	}
 	if !match {
-		return User{}, telemetry.Invalid(field, "is wrong")
+		return User{}, fmt.Errorf("%w: %w", ErrWrongPassword, telemetry.Invalid(field, "is wrong"))
 	}
 	return u, nil
 }
@@ -132,25 +132,29 @@ func (s *Service) DeleteAccount(ctx context.Context, p Principal, password strin
 	if _, err := s.confirm(ctx, p, "password", password); err != nil {
 		return err
 	}
+	return s.deleteUser(ctx, p.UserID)
+}
+
+func (s *Service) deleteUser(ctx context.Context, userID int64) error {
 	ctx = context.WithoutCancel(ctx) // half a deletion is worse than one whose reply nobody reads
 	// Before the account, because afterwards there is nobody to list the sessions of.
-	if err := s.endSessions(ctx, p.UserID, ""); err != nil {
+	if err := s.endSessions(ctx, userID, ""); err != nil {
 		return err
 	}
-	err := s.exclusively(ctx, func() error { return s.accounts.DeleteUser(ctx, p.UserID) })
+	err := s.exclusively(ctx, func() error { return s.accounts.DeleteUser(ctx, userID) })
 	if err != nil {
 		return fmt.Errorf("delete account: %w", err)
 	}
-	owned, shared := s.dir.removePerson(p.UserID)
+	owned, shared := s.dir.removePerson(userID)
 	for _, dev := range owned {
 		s.changes.Notify(Change{Kind: SensorRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: dev.OwnerID})
 	}
 	for _, dev := range shared {
-		s.changes.Notify(Change{Kind: ShareRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: p.UserID})
+		s.changes.Notify(Change{Kind: ShareRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: userID})
 	}
 	// Once more, for what a login in between has opened.
-	s.revoked.endUserForever(p.UserID)
-	s.changes.Notify(Change{Kind: UserEnded, UserID: p.UserID})
-	s.log.Info("account deleted", "user", p.UserID)
+	s.revoked.endUserForever(userID)
+	s.changes.Notify(Change{Kind: UserEnded, UserID: userID})
+	s.log.Info("account deleted", "user", userID)
 	return nil
 }
