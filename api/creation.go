@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"sensorcast/audit"
 	"sensorcast/auth"
 	"sensorcast/telemetry"
 )
@@ -77,7 +78,9 @@ func (a *API) enter(ctx context.Context, s *telemetry.Sensor, secret string) err
 		if err != nil {
 			return err
 		}
-		a.deps.Directory.Put(auth.Device{SensorID: s.ID, Serial: s.Serial, OwnerID: s.OwnerID, Secrets: []auth.Secret{{Hash: hash}}})
+		dev := auth.Device{SensorID: s.ID, Serial: s.Serial, OwnerID: s.OwnerID, Secrets: []auth.Secret{{Hash: hash}}}
+		deedOf(ctx).Sensor = audit.Of(dev)
+		a.deps.Directory.Put(dev)
 		a.deps.Changes.Notify(auth.Change{Kind: auth.SensorAdded, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter})
 		return nil
 	})

@@ -17,6 +17,9 @@ var (
 	errForeignOrigin = fmt.Errorf("request from another site: %w", telemetry.ErrForbidden)
 	errRegistration  = fmt.Errorf("registration is not open: %w", telemetry.ErrForbidden)
 	errNotUTF8       = errors.New("must be UTF-8")
+	errOperator      = fmt.Errorf("for the operator only: %w", telemetry.ErrForbidden)
+	errAsWhom        = fmt.Errorf("the operator names no person: %w", telemetry.ErrForbidden)
+	errNobody        = fmt.Errorf("the operator names nobody there is: %w", telemetry.ErrForbidden)
 	errMalformed     = errors.New("body is not well-formed")
 	errMediaType     = errors.New("body is not JSON")
 	errTooLarge      = errors.New("body too large")
@@ -41,6 +44,9 @@ var kinds = []struct {
 	{command.ErrFull, http.StatusTooManyRequests, "too-many-commands", "Too many commands",
 		fmt.Sprintf("%d commands wait for this sensor already. It has to take some of them, or they have to expire, before it can be sent more.", command.MaxWaiting)},
 	{errForeignOrigin, http.StatusForbidden, "foreign-origin", "Foreign origin", "The request came from another site's page."},
+	{errOperator, http.StatusForbidden, "operator-only", "For the operator only", "This is for whoever runs the server, on its own machine: see sensorcast user --help there."},
+	{errAsWhom, http.StatusForbidden, "person-needed", "A person is needed", "This is done in somebody's name: say in whose with --as USERNAME."},
+	{errNobody, http.StatusForbidden, "no-such-person", "No such person", "There is no account of the name that is given with --as."},
 	{errMalformed, http.StatusBadRequest, "malformed", "Malformed request", "A well-formed JSON body is needed."},
 	{errMediaType, http.StatusUnsupportedMediaType, "unsupported-media-type", "Unsupported media type", "The body must be JSON, sent as application/json."},
 	{errTooLarge, http.StatusRequestEntityTooLarge, "too-large", "Too large", "The body is larger than allowed."},

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"sensorcast/audit"
 	"sensorcast/auth"
 	"sensorcast/command"
 	"sensorcast/ingest"
@@ -68,7 +69,7 @@ func newHouse(t *testing.T, options ...option) *house {
 
 	cfg := Config{Version: "v1.2.3", Registration: "open", SilenceAfter: 10 * time.Minute}
 	policy := auth.Config{Registration: "open"}
-	deps := Deps{Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Intake: h.pipe, Commands: h.box, Events: new(stage).serve, Ready: h.db.Ready, Log: log}
+	deps := Deps{Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Intake: h.pipe, Commands: h.box, Audit: audit.New(h.db, log), Events: new(stage).serve, Ready: h.db.Ready, Log: log}
 	for _, o := range options {
 		o(&cfg, &policy, &deps)
 	}

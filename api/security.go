@@ -8,6 +8,8 @@ const (
 	schemeSensor = "sensor" // a sensor's secret_key
 	schemeTicket = "ticket" // a ticket in the query: for the operation itself to judge
 	schemeResume = "resume" // and a token to come back with
+
+	schemeOperator = "operator" // having reached the control socket; see operator.go
 )
 
 // requirement is an operation's Security: alternatives, one of which must be met. An empty list (not nil) says public; an alternative
@@ -18,6 +20,11 @@ func public() requirement    { return requirement{} }
 func person() requirement    { return requirement{{schemeBearer: {}}} }
 func anybody() requirement   { return requirement{{schemeBearer: {}}, {}} } // public, but a good token says who
 func itsSensor() requirement { return requirement{{schemeSensor: {}}} }
+func operator() requirement  { return requirement{{schemeOperator: {}}} }
+
+// administration is for people, of whom the operation itself finds the admins, and for the operator.
+func administration() requirement { return requirement{{schemeBearer: {}}, {schemeOperator: {}}} }
+
 func viewer() requirement {
 	return requirement{{schemeBearer: {}}, {schemeTicket: {}}, {schemeResume: {}}}
 }
@@ -51,5 +58,7 @@ func securitySchemes() map[string]*huma.SecurityScheme {
 		schemeSensor: {Type: "http", Scheme: "bearer", Description: "The sensor's own secret_key"},
 		schemeTicket: {Type: "apiKey", In: "query", Name: schemeTicket, Description: "A ticket, from /tickets: single use"},
 		schemeResume: {Type: "apiKey", In: "query", Name: schemeResume, Description: "A token of a resume event: single use"},
+		schemeOperator: {Type: "apiKey", In: "header", Name: headerAs, Description: "On the server's control socket, which only who may open its files can reach: " +
+			"nothing, or the person in whose name"},
 	}
 }
