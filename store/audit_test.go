@@ -170,7 +170,7 @@ func TestForgetEntries_DeletesWhatIsOldAndNothingElse(t *testing.T) {
 // A year of entries must not slow down a page of one person's, nor of all.
 func TestEntries_ArePagedByAnIndex(t *testing.T) {
 	d := openNew(t)
-	for what, q := range map[string]audit.Query{"party": {Party: 7, Beyond: 9, Limit: 50}, "all": {Beyond: 9, Limit: 50}, "serial": {Serial: "SN1", Limit: 50}} {
+	for what, q := range map[string]audit.Query{"party": {Party: 7, Beyond: 9, Limit: 50}, "all": {Beyond: 9, Limit: 50}, "serial": {Serial: "SN1", Limit: 50}, "actor": {Actor: "ann", Limit: 50}} {
 		query, args := selectEntries(q)
 		rows, err := d.read.Query("EXPLAIN QUERY PLAN "+query, args...)
 		if err != nil {

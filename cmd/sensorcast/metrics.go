@@ -44,6 +44,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.bridge(e)
 	c.store(e)
 	c.auth(e)
+	c.audit(e)
 	c.api(e)
 	c.edge(e)
 }
@@ -204,6 +205,12 @@ func (c *collector) auth(e emitter) {
 	e.count("resumes_redeemed_total", "Resume tokens redeemed.", s.ResumesRedeemed)
 	e.count("resumes_refused_total", "Resume tokens refused at redemption.", s.ResumesRefused)
 	e.count("resumes_replayed_total", "Of these used before.", s.ResumesReplayed)
+}
+
+func (c *collector) audit(e emitter) {
+	s := c.s.trail.Stats()
+	e.count("audit_entries_total", "Entries of the audit trail written.", s.Written)
+	e.count("audit_entries_lost_total", "Entries the store did not take; each is in the log.", s.Lost)
 }
 
 func (c *collector) api(e emitter) {

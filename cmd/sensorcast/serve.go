@@ -12,6 +12,7 @@ import (
 
 	"sensorcast/alert"
 	"sensorcast/api"
+	"sensorcast/audit"
 	"sensorcast/auth"
 	"sensorcast/bridge"
 	"sensorcast/broker"
@@ -56,6 +57,7 @@ type server struct {
 	store     *store.DB
 	directory *auth.Directory
 	auth      *auth.Service
+	trail     *audit.Trail
 	changes   *auth.Changes
 	watch     *alert.Watch
 	pipe      *ingest.Pipe

@@ -23,6 +23,7 @@ CREATE TABLE audit (
 ) STRICT;
 CREATE UNIQUE INDEX audit_by_bucket ON audit (bucket) WHERE bucket <> '';
 CREATE INDEX audit_by_time ON audit (at);
+CREATE INDEX audit_by_actor ON audit (actor COLLATE NOCASE, seq);
 CREATE INDEX audit_by_serial ON audit (serial, seq) WHERE serial <> '';
 
 -- Whom an entry concerns: what people other than admins read the trail by.

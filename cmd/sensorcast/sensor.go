@@ -1,0 +1,303 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// sensorCommand is `sensorcast sensor`: the registry.
+type sensorCommand struct {
+	Create       sensorCreate   `cmd:"" help:"Register a sensor and print its secret."`
+	List         sensorList     `cmd:"" help:"List sensors." example:"sensorcast sensor list --as ann --state silent --sort -last_seen_at"`
+	Show         sensorShow     `cmd:"" help:"Show a sensor." example:"sensorcast sensor show DESK-1 --as ann"`
+	Update       sensorUpdate   `cmd:"" help:"Change a sensor's description." example:"sensorcast sensor update DESK-1 --name Desk --tag office --as ann"`
+	Delete       sensorDelete   `cmd:"" help:"Delete a sensor and its history." example:"sensorcast sensor delete DESK-1 --as ann"`
+	RotateSecret sensorRotate   `cmd:"" name:"rotate-secret" help:"Give a sensor a new secret and print it." example:"sensorcast sensor rotate-secret DESK-1 --grace 24h --as ann"`
+	Share        sensorShare    `cmd:"" help:"Let somebody see a sensor, or manage it." example:"sensorcast sensor share DESK-1 bob --access manager --as ann"`
+	Unshare      sensorUnshare  `cmd:"" help:"Take that back." example:"sensorcast sensor unshare DESK-1 bob --as ann"`
+	Shares       sensorShares   `cmd:"" help:"List whom a sensor is shared with." example:"sensorcast sensor shares DESK-1 --as ann"`
+	Transfer     sensorTransfer `cmd:"" help:"Give a sensor away: print the code to claim it with." example:"sensorcast sensor transfer DESK-1 --to bob --as ann; sensorcast sensor transfer DESK-1 --withdraw --as ann"`
+	Claim        sensorClaim    `cmd:"" help:"Take over a sensor with its claim code." example:"sensorcast sensor claim K7QP-4M2D-9XWA --as bob"`
+	Import       sensorImport   `cmd:"" help:"Register the sensors of a CSV file, all or none."`
+	Export       sensorExport   `cmd:"" help:"Print sensors as CSV, ready to be imported." example:"sensorcast sensor export --as ann > fleet.csv"`
+}
+
+// Help is printed below the usage.
+func (sensorCommand) Help() string {
+	return `Sensors are somebody's: with --url those of who signs in, on the server's own machine those of --as.
+
+  sensorcast sensor create DESK-1 --name Desk --as ann
+  sensorcast sensor list --as ann --state silent
+  SENSORCAST_TOKEN=… sensorcast sensor rotate-secret DESK-1 --grace 24h --url https://sensors.example.com`
+}
+
+var sensorColumns = []column{
+	{"SERIAL NO", "serial_no"}, {"NAME", "name"}, {"STATE", "state"}, {"LAST SEEN", "last_seen_at"}, {"CONNECTED", "connected"},
+	{"ACCESS", "access"}, {"OWNER", "owner"}, {"TAGS", "tags"},
+}
+
+// sensorCard is what one sensor alone has room for.
+var sensorCard = append(sensorColumns[:len(sensorColumns):len(sensorColumns)], []column{
+	{"TYPE", "sensor_type"}, {"MANUFACTURER", "manufacturer"}, {"MAC ADDRESS", "mac_address"}, {"DESCRIPTION", "description"},
+	{"SILENCE AFTER S", "silence_after"}, {"LATEST", "latest.data"}, {"LATEST AT", "latest.time"}, {"MALFORMED", "problems.malformed"},
+	{"REFUSED", "problems.refused"}, {"LAST PROBLEM", "problems.last_reason"}, {"CREATED", "created_at"}, {"UPDATED", "updated_at"},
+}...)
+
+// oneSensor names one.
+type oneSensor struct {
+	person `embed:""`
+	Serial string `arg:"" name:"serial" help:"Serial number."`
+}
+
+func (s *oneSensor) path(more ...string) string {
+	return at(append([]string{"sensors", s.Serial}, more...)...)
+}
+
+// description is what a person says of a sensor; nil: nothing.
+type description struct {
+	Name         *string        `name:"name" placeholder:"TEXT" help:"What people call it."`
+	Description  *string        `name:"description" placeholder:"TEXT" help:"More about it."`
+	MACAddress   *string        `name:"mac-address" placeholder:"MAC" help:"Such as 84:fc:e6:12:34:56."`
+	SensorType   *string        `name:"type" placeholder:"WORD" help:"wall_mount, outdoor, ceiling_mount, or a word of one's own."`
+	Manufacturer *string        `name:"manufacturer" placeholder:"TEXT" help:"Who made it."`
+	Tags         []string       `name:"tag" placeholder:"TAG" help:"May be repeated; an empty one takes all away."`
+	SilenceAfter *time.Duration `name:"silence-after" placeholder:"DURATION" help:"Without a reading for so long it counts as silent; 0s: the server's default."`
+}
+
+// fields are those that were given.
+func (d *description) fields() fields {
+	body := fields{}
+	for name, value := range map[string]*string{
+		"name": d.Name, "description": d.Description, "mac_address": d.MACAddress, "sensor_type": d.SensorType, "manufacturer": d.Manufacturer,
+	} {
+		if value != nil {
+			body[name] = *value
+		}
+	}
+	if d.Tags != nil {
+		body["tags"] = d.Tags
+	}
+	if d.SilenceAfter != nil {
+		body["silence_after"] = nil
+		body.seconds("silence_after", *d.SilenceAfter)
+	}
+	return body
+}
+
+type sensorCreate struct {
+	person      `embed:""`
+	description `embed:""`
+	Serial      string `arg:"" optional:"" name:"serial" help:"Serial number; made up when absent."`
+	SecretStdin bool   `name:"secret-stdin" help:"Read its secret from the first line of standard input; made up otherwise, which is better."`
+}
+
+// Help is printed below the usage.
+func (sensorCreate) Help() string {
+	return `The secret is shown this once.
+
+  sensorcast sensor create DESK-1 --name Desk --tag office --tag floor-2 --as ann`
+}
+
+// Run registers the sensor.
+func (c *sensorCreate) Run(ctx context.Context) error {
+	body := c.fields()
+	body.maybe("serial_no", c.Serial)
+	if c.SecretStdin {
+		secret, err := firstLine(os.Stdin)
+		if err != nil {
+			return err
+		}
+		body["secret_key"] = secret
+	}
+	return c.show(ctx, http.MethodPost, "sensors", body, []column{
+		{"SERIAL NO", "sensor.serial_no"}, {"NAME", "sensor.name"}, {"OWNER", "sensor.owner"}, {"SECRET KEY", "secret_key"},
+	})
+}
+
+// selection is which sensors a list is of.
+type selection struct {
+	Text   string `name:"q" placeholder:"TEXT" help:"Part of serial, name, description, type, manufacturer or a tag."`
+	Tag    string `name:"tag" help:"Exactly this tag."`
+	State  string `name:"state" help:"online, silent or never_seen."`
+	Access string `name:"access" help:"owner, manager or viewer."`
+	Sort   string `name:"sort" help:"serial_no, name, last_seen_at or created_at, with - in front to reverse."`
+}
+
+func (s *selection) pairs() []string {
+	return []string{"q", s.Text, "tag", s.Tag, "state", s.State, "access", s.Access, "sort", s.Sort}
+}
+
+type sensorList struct {
+	person    `embed:""`
+	selection `embed:""`
+}
+
+// Run lists the sensors.
+func (c *sensorList) Run(ctx context.Context) error {
+	return c.list(ctx, "sensors", asked(c.pairs()...), 0, sensorColumns, nil)
+}
+
+type sensorShow struct {
+	oneSensor `embed:""`
+}
+
+// Run shows the sensor.
+func (c *sensorShow) Run(ctx context.Context) error {
+	return c.show(ctx, http.MethodGet, c.path(), nil, sensorCard)
+}
+
+type sensorUpdate struct {
+	oneSensor   `embed:""`
+	description `embed:""`
+}
+
+// Run changes what was given.
+func (c *sensorUpdate) Run(ctx context.Context) error {
+	return c.show(ctx, http.MethodPatch, c.path(), c.fields(), sensorCard)
+}
+
+type sensorDelete struct {
+	oneSensor `embed:""`
+	consent   `embed:""`
+}
+
+// Run deletes the sensor.
+func (c *sensorDelete) Run(ctx context.Context) error {
+	if err := c.ask("the sensor "+c.Serial+" and its history", c.Serial); err != nil {
+		return err
+	}
+	return c.do(ctx, http.MethodDelete, c.path(), nil, "deleted %s", c.Serial)
+}
+
+type sensorRotate struct {
+	oneSensor `embed:""`
+	Grace     time.Duration `name:"grace" help:"How long the old secret still works; without it the sensor is disconnected at once."`
+}
+
+// Run gives the sensor its new secret.
+func (c *sensorRotate) Run(ctx context.Context) error {
+	return c.show(ctx, http.MethodPost, c.path("secret"), fields{"grace_seconds": int64(c.Grace.Seconds())}, []column{
+		{"SECRET KEY", "secret_key"}, {"OLD VALID UNTIL", "old_valid_until"},
+	})
+}
+
+type sensorShare struct {
+	oneSensor `embed:""`
+	With      string `arg:"" name:"username" help:"With whom."`
+	Access    string `name:"access" default:"viewer" enum:"viewer,manager" help:"${enum}."`
+}
+
+// Run shares the sensor.
+func (c *sensorShare) Run(ctx context.Context) error {
+	return c.do(ctx, http.MethodPut, c.path("shares", c.With), fields{"access": c.Access}, "%s is %s of %s now", c.With, c.Access, c.Serial)
+}
+
+type sensorUnshare struct {
+	oneSensor `embed:""`
+	With      string `arg:"" name:"username" help:"With whom no longer."`
+}
+
+// Run ends the share.
+func (c *sensorUnshare) Run(ctx context.Context) error {
+	return c.do(ctx, http.MethodDelete, c.path("shares", c.With), nil, "%s is no longer shared with %s", c.Serial, c.With)
+}
+
+type sensorShares struct {
+	oneSensor `embed:""`
+}
+
+// Run lists the shares.
+func (c *sensorShares) Run(ctx context.Context) error {
+	return c.list(ctx, c.path("shares"), asked(), 0, []column{{"USERNAME", "username"}, {"ACCESS", "access"}, {"SINCE", "since"}}, nil)
+}
+
+type sensorTransfer struct {
+	oneSensor `embed:""`
+	To        string        `name:"to" placeholder:"USERNAME" help:"Only they may claim it; without it whoever has the code."`
+	ExpiresIn time.Duration `name:"expires-in" help:"How long the code may be used."`
+	Withdraw  bool          `name:"withdraw" help:"Make the code that is open void, in place of a new one."`
+}
+
+// Run makes the claim code, or takes it back.
+func (c *sensorTransfer) Run(ctx context.Context) error {
+	if c.Withdraw {
+		return c.do(ctx, http.MethodDelete, c.path("transfer"), nil, "%s stays where it is", c.Serial)
+	}
+	body := fields{}
+	body.maybe("username", c.To)
+	body.seconds("expires_in", c.ExpiresIn)
+	return c.show(ctx, http.MethodPost, c.path("transfer"), body, []column{{"CLAIM CODE", "claim_code"}, {"EXPIRES", "expires_at"}})
+}
+
+type sensorClaim struct {
+	person     `embed:""`
+	Code       string `arg:"" name:"code" help:"The claim code, good once; - reads it from standard input."`
+	KeepSecret bool   `name:"keep-secret" help:"Leave the sensor its secret, for one that carries it for good."`
+}
+
+// Run takes the sensor over.
+func (c *sensorClaim) Run(ctx context.Context) error {
+	if c.Code == "-" {
+		var err error
+		if c.Code, err = firstLine(os.Stdin); err != nil {
+			return err
+		}
+	}
+	return c.show(ctx, http.MethodPost, at("sensors", "claim"), fields{"claim_code": c.Code, "keep_secret": c.KeepSecret}, []column{
+		{"SERIAL NO", "sensor.serial_no"}, {"NAME", "sensor.name"}, {"OWNER", "sensor.owner"}, {"SECRET KEY", "secret_key"},
+	})
+}
+
+type sensorImport struct {
+	person `embed:""`
+	File   *os.File `arg:"" name:"file" help:"CSV with a header of field names; - is standard input."`
+	DryRun bool     `name:"dry-run" help:"Only say what would come of it."`
+	Update bool     `name:"update" help:"Change sensors that are there already and differ."`
+}
+
+// Help is printed below the usage.
+func (sensorImport) Help() string {
+	return `The secrets that are made are printed this once. A mistake in any row leaves everything as it was.
+
+  sensorcast sensor import fleet.csv --as ann --dry-run
+  sensorcast sensor import fleet.csv --as ann --json > secrets.json`
+}
+
+// Run imports the file.
+func (c *sensorImport) Run(ctx context.Context) error {
+	text, err := io.ReadAll(c.File)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", c.File.Name(), err)
+	}
+	query := asked()
+	for name, given := range map[string]bool{"dry_run": c.DryRun, "update": c.Update} {
+		if given {
+			query.Set(name, "true")
+		}
+	}
+	return c.rows(ctx, http.MethodPost, "sensors/import?"+query.Encode(), csv(text), []column{
+		{"ROW", "row"}, {"SERIAL NO", "serial_no"}, {"STATUS", "status"}, {"SECRET KEY", "secret_key"},
+	})
+}
+
+type sensorExport struct {
+	person    `embed:""`
+	selection `embed:""`
+}
+
+// Run prints the sensors.
+func (c *sensorExport) Run(ctx context.Context) error {
+	return c.with(ctx, func(api *client) error {
+		resp, err := api.send(ctx, http.MethodGet, "sensors/export?"+asked(c.pairs()...).Encode(), nil)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		_, err = io.Copy(os.Stdout, resp.Body)
+		return err
+	})
+}
