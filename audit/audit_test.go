@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,9 +21,9 @@ type shelf struct {
 	err     error
 }
 
-func (s *shelf) AppendEntry(_ context.Context, e Entry, bucket string) error {
+func (s *shelf) AppendEntry(ctx context.Context, e Entry, bucket string) error {
 	s.kept, s.buckets = append(s.kept, e), append(s.buckets, bucket)
-	return s.err
+	return cmp.Or(s.err, ctx.Err())
 }
 
 func (s *shelf) Entries(context.Context, Query) ([]Entry, error) { return s.kept, s.err }
@@ -129,9 +130,7 @@ func TestTrail_CrowdOfStrangersSharesAnEntry(t *testing.T) {
 func TestTrail_LossIsLoggedAndCounted(t *testing.T) {
 	var said strings.Builder
 	trail := New(&shelf{err: telemetry.ErrUnavailable}, slog.New(slog.NewTextHandler(&said, nil)))
-	ended, end := context.WithCancel(t.Context())
-	end()
-	trail.Record(ended, Entry{Action: "delete-sensor", Outcome: Done, Sensor: Sensor{Serial: "SN1"}})
+	trail.Record(t.Context(), Entry{Action: "delete-sensor", Outcome: Done, Sensor: Sensor{Serial: "SN1"}})
 	if got := trail.Stats(); got != (Stats{Lost: 1}) {
 		t.Errorf("got %+v, want one lost", got)
 	}
@@ -139,5 +138,15 @@ func TestTrail_LossIsLoggedAndCounted(t *testing.T) {
 		if !strings.Contains(said.String(), want) {
 			t.Errorf("the log lacks %q: %s", want, &said)
 		}
+	}
+}
+
+func TestTrail_ClientThatLeavesTakesNoEntryWithIt(t *testing.T) {
+	trail := New(new(shelf), slog.New(slog.DiscardHandler))
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	trail.Record(left, Entry{Action: "delete-sensor", Outcome: Done})
+	if got := trail.Stats(); got != (Stats{Written: 1}) {
+		t.Errorf("got %+v, want one written", got)
 	}
 }
