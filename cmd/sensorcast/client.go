@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -116,6 +117,7 @@ func encode(body any) (content io.Reader, mediaType string, err error) {
 // statusError is a refusal by the server.
 type statusError struct {
 	status int
+	Type   string
 	Title  string
 	Detail string
 	Errors []struct{ Location, Message string }
@@ -147,15 +149,25 @@ func (c *client) login(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.signIn(ctx, name, password)
+	err = c.signIn(ctx, name, password, "")
+	if refused, ok := errors.AsType[*statusError](err); ok && strings.HasSuffix(refused.Type, "/second-factor-required") {
+		code, err := promptPassword("Code of your second factor: ")
+		if err != nil {
+			return err
+		}
+		return c.signIn(ctx, name, password, code)
+	}
+	return err
 }
 
-// signIn trades name and password for an access token.
-func (c *client) signIn(ctx context.Context, name, password string) error {
+// signIn trades name and password, and a code where there is a second factor, for an access token.
+func (c *client) signIn(ctx context.Context, name, password, code string) error {
 	var grant struct {
 		AccessToken string `json:"access_token"`
 	}
-	if err := c.post(ctx, "auth/login", map[string]string{"login": name, "password": password}, &grant); err != nil {
+	body := fields{"login": name, "password": password}
+	body.maybe("code", code)
+	if err := c.post(ctx, "auth/login", body, &grant); err != nil {
 		return fmt.Errorf("sign in: %w", err)
 	}
 	c.token = grant.AccessToken

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 )
@@ -12,7 +13,7 @@ import (
 // sensorCommand is `sensorcast sensor`: the registry.
 type sensorCommand struct {
 	Create       sensorCreate   `cmd:"" help:"Register a sensor and print its secret."`
-	List         sensorList     `cmd:"" help:"List sensors." example:"sensorcast sensor list --as ann --state silent --sort -last_seen_at"`
+	List         sensorList     `cmd:"" help:"List sensors." example:"sensorcast sensor list --as ann --state silent --sort=-last_seen_at"`
 	Show         sensorShow     `cmd:"" help:"Show a sensor." example:"sensorcast sensor show DESK-1 --as ann"`
 	Update       sensorUpdate   `cmd:"" help:"Change a sensor's description." example:"sensorcast sensor update DESK-1 --name Desk --tag office --as ann"`
 	Delete       sensorDelete   `cmd:"" help:"Delete a sensor and its history." example:"sensorcast sensor delete DESK-1 --as ann"`
@@ -22,6 +23,9 @@ type sensorCommand struct {
 	Shares       sensorShares   `cmd:"" help:"List whom a sensor is shared with." example:"sensorcast sensor shares DESK-1 --as ann"`
 	Transfer     sensorTransfer `cmd:"" help:"Give a sensor away: print the code to claim it with." example:"sensorcast sensor transfer DESK-1 --to bob --as ann; sensorcast sensor transfer DESK-1 --withdraw --as ann"`
 	Claim        sensorClaim    `cmd:"" help:"Take over a sensor with its claim code." example:"sensorcast sensor claim K7QP-4M2D-9XWA --as bob"`
+	Inbox        sensorInbox    `cmd:"" help:"List unknown sensors that tried to connect; for admins." example:"sensorcast sensor inbox --as ann"`
+	Adopt        sensorAdopt    `cmd:"" help:"Register one of them; for admins." example:"sensorcast sensor adopt TASMOTA-4F21 --owner bob --name Boiler --as ann"`
+	Dismiss      sensorDismiss  `cmd:"" help:"List one of them no longer; for admins." example:"sensorcast sensor dismiss TASMOTA-4F21 --as ann"`
 	Import       sensorImport   `cmd:"" help:"Register the sensors of a CSV file, all or none."`
 	Export       sensorExport   `cmd:"" help:"Print sensors as CSV, ready to be imported." example:"sensorcast sensor export --as ann > fleet.csv"`
 }
@@ -46,6 +50,11 @@ var sensorCard = append(sensorColumns[:len(sensorColumns):len(sensorColumns)], [
 	{"SILENCE AFTER S", "silence_after"}, {"LATEST", "latest.data"}, {"LATEST AT", "latest.time"}, {"MALFORMED", "problems.malformed"},
 	{"REFUSED", "problems.refused"}, {"LAST PROBLEM", "problems.last_reason"}, {"CREATED", "created_at"}, {"UPDATED", "updated_at"},
 }...)
+
+// newSensorColumns are what is printed of a sensor with its secret.
+var newSensorColumns = []column{
+	{"SERIAL NO", "sensor.serial_no"}, {"NAME", "sensor.name"}, {"OWNER", "sensor.owner"}, {"SECRET KEY", "secret_key"},
+}
 
 // oneSensor names one.
 type oneSensor struct {
@@ -113,22 +122,24 @@ func (c *sensorCreate) Run(ctx context.Context) error {
 		}
 		body["secret_key"] = secret
 	}
-	return c.show(ctx, http.MethodPost, "sensors", body, []column{
-		{"SERIAL NO", "sensor.serial_no"}, {"NAME", "sensor.name"}, {"OWNER", "sensor.owner"}, {"SECRET KEY", "secret_key"},
-	})
+	return c.show(ctx, http.MethodPost, "sensors", body, newSensorColumns)
 }
 
 // selection is which sensors a list is of.
 type selection struct {
-	Text   string `name:"q" placeholder:"TEXT" help:"Part of serial, name, description, type, manufacturer or a tag."`
-	Tag    string `name:"tag" help:"Exactly this tag."`
-	State  string `name:"state" help:"online, silent or never_seen."`
-	Access string `name:"access" help:"owner, manager or viewer."`
-	Sort   string `name:"sort" help:"serial_no, name, last_seen_at or created_at, with - in front to reverse."`
+	Text   string   `name:"q" placeholder:"TEXT" help:"Part of serial, name, description, type, manufacturer or a tag."`
+	Tags   []string `name:"tag" placeholder:"TAG" help:"Exactly this tag; may be repeated."`
+	State  string   `name:"state" help:"online, silent or never_seen."`
+	Access string   `name:"access" help:"owner, manager or viewer."`
+	Sort   string   `name:"sort" help:"serial_no, name, last_seen_at or created_at, with - in front to reverse, as --sort=-name."`
 }
 
-func (s *selection) pairs() []string {
-	return []string{"q", s.Text, "tag", s.Tag, "state", s.State, "access", s.Access, "sort", s.Sort}
+func (s *selection) query() url.Values {
+	query := asked("q", s.Text, "state", s.State, "access", s.Access, "sort", s.Sort)
+	for _, tag := range s.Tags {
+		query.Add("tag", tag)
+	}
+	return query
 }
 
 type sensorList struct {
@@ -138,7 +149,7 @@ type sensorList struct {
 
 // Run lists the sensors.
 func (c *sensorList) Run(ctx context.Context) error {
-	return c.list(ctx, "sensors", asked(c.pairs()...), 0, sensorColumns, nil)
+	return c.list(ctx, "sensors", c.query(), 0, sensorColumns, nil)
 }
 
 type sensorShow struct {
@@ -247,9 +258,45 @@ func (c *sensorClaim) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.show(ctx, http.MethodPost, at("sensors", "claim"), fields{"claim_code": c.Code, "keep_secret": c.KeepSecret}, []column{
-		{"SERIAL NO", "sensor.serial_no"}, {"NAME", "sensor.name"}, {"OWNER", "sensor.owner"}, {"SECRET KEY", "secret_key"},
-	})
+	return c.show(ctx, http.MethodPost, at("sensors", "claim"), fields{"claim_code": c.Code, "keep_secret": c.KeepSecret}, newSensorColumns)
+}
+
+type sensorInbox struct {
+	person `embed:""`
+}
+
+// Run lists who knocked.
+func (c *sensorInbox) Run(ctx context.Context) error {
+	return c.list(ctx, "inbox", asked(), 0, []column{
+		{"SERIAL NO", "serial_no"}, {"FIRST SEEN", "first_seen_at"}, {"LAST SEEN", "last_seen_at"}, {"ATTEMPTS", "attempts"},
+		{"ADDRESS", "address"}, {"CLIENT ID", "client_id"}, {"PROTOCOL", "protocol"}, {"SECRET", "secret"},
+	}, nil)
+}
+
+type sensorAdopt struct {
+	oneSensor   `embed:""`
+	description `embed:""`
+	Owner       string `name:"owner" placeholder:"USERNAME" help:"Whose it will be; yours otherwise."`
+	KeepSecret  *bool  `name:"keep-secret" negatable:"" help:"Whether the secret it showed becomes its secret; if it showed one and never another otherwise."`
+}
+
+// Run adopts the sensor.
+func (c *sensorAdopt) Run(ctx context.Context) error {
+	body := c.fields()
+	body.maybe("owner", c.Owner)
+	if c.KeepSecret != nil {
+		body["keep_secret"] = *c.KeepSecret
+	}
+	return c.show(ctx, http.MethodPost, at("inbox", c.Serial, "adopt"), body, newSensorColumns)
+}
+
+type sensorDismiss struct {
+	oneSensor `embed:""`
+}
+
+// Run dismisses the sensor.
+func (c *sensorDismiss) Run(ctx context.Context) error {
+	return c.do(ctx, http.MethodDelete, at("inbox", c.Serial), nil, "dismissed %s", c.Serial)
 }
 
 type sensorImport struct {
@@ -292,7 +339,7 @@ type sensorExport struct {
 // Run prints the sensors.
 func (c *sensorExport) Run(ctx context.Context) error {
 	return c.with(ctx, func(api *client) error {
-		resp, err := api.send(ctx, http.MethodGet, "sensors/export?"+asked(c.pairs()...).Encode(), nil)
+		resp, err := api.send(ctx, http.MethodGet, "sensors/export?"+c.query().Encode(), nil)
 		if err != nil {
 			return err
 		}

@@ -151,8 +151,8 @@ func TestShell_EveryCommandHasHelpAndAPlaceInTheDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for group, names := range map[string]string{
-		"user":   "create list show disable enable role password delete invite invitations uninvite",
-		"sensor": "create list show update delete rotate-secret share unshare shares transfer claim import export",
+		"user":   "create list show disable enable role password remove-second-factor delete invite invitations uninvite",
+		"sensor": "create list show update delete rotate-secret share unshare shares transfer claim inbox adopt dismiss import export",
 		"audit":  "",
 	} {
 		for _, name := range append(strings.Fields(names), "") {

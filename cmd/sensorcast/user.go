@@ -10,17 +10,18 @@ import (
 
 // userCommand is `sensorcast user`: accounts.
 type userCommand struct {
-	Create      userCreate      `cmd:"" help:"Create an account; the first one becomes admin."`
-	List        userList        `cmd:"" help:"List accounts." example:"sensorcast user list --q example.com"`
-	Show        userShow        `cmd:"" help:"Show an account." example:"sensorcast user show ann"`
-	Disable     userDisable     `cmd:"" help:"Keep somebody out, and end all they have open." example:"sensorcast user disable bob"`
-	Enable      userEnable      `cmd:"" help:"Let them in again." example:"sensorcast user enable bob"`
-	Role        userRole        `cmd:"" help:"Make somebody admin, or not." example:"sensorcast user role bob admin"`
-	Password    userPassword    `cmd:"" help:"Give an account a new password." example:"sensorcast user password bob; printf %s $NEW | sensorcast user password bob --password-stdin"`
-	Delete      userDelete      `cmd:"" help:"Delete an account with its sensors and their history." example:"sensorcast user delete bob"`
-	Invite      userInvite      `cmd:"" help:"Invite somebody to make an account." example:"sensorcast user invite --email carl@example.com --expires-in 72h"`
-	Invitations userInvitations `cmd:"" help:"List invitations that are open." example:"sensorcast user invitations"`
-	Uninvite    userUninvite    `cmd:"" help:"Withdraw an invitation." example:"sensorcast user uninvite 01hy…"`
+	Create             userCreate       `cmd:"" help:"Create an account; the first one becomes admin."`
+	List               userList         `cmd:"" help:"List accounts." example:"sensorcast user list --q example.com"`
+	Show               userShow         `cmd:"" help:"Show an account." example:"sensorcast user show ann"`
+	Disable            userDisable      `cmd:"" help:"Keep somebody out, and end all they have open." example:"sensorcast user disable bob"`
+	Enable             userEnable       `cmd:"" help:"Let them in again." example:"sensorcast user enable bob"`
+	Role               userRole         `cmd:"" help:"Make somebody admin, or not." example:"sensorcast user role bob admin"`
+	Password           userPassword     `cmd:"" help:"Give an account a new password." example:"sensorcast user password bob; printf %s $NEW | sensorcast user password bob --password-stdin"`
+	RemoveSecondFactor userRemoveFactor `cmd:"" help:"Turn off somebody's second factor, when they have lost it." example:"sensorcast user remove-second-factor bob"`
+	Delete             userDelete       `cmd:"" help:"Delete an account with its sensors and their history." example:"sensorcast user delete bob"`
+	Invite             userInvite       `cmd:"" help:"Invite somebody to make an account." example:"sensorcast user invite --email carl@example.com --expires-in 72h"`
+	Invitations        userInvitations  `cmd:"" help:"List invitations that are open." example:"sensorcast user invitations"`
+	Uninvite           userUninvite     `cmd:"" help:"Withdraw an invitation." example:"sensorcast user uninvite 01hy…"`
 }
 
 // Help is printed below the usage.
@@ -142,6 +143,15 @@ func (c *userPassword) Run(ctx context.Context) error {
 		return err
 	}
 	return c.do(ctx, http.MethodPost, at("users", c.Username, "password"), fields{"new_password": secret}, "%s has a new password", c.Username)
+}
+
+type userRemoveFactor struct {
+	account `embed:""`
+}
+
+// Run turns the second factor off.
+func (c *userRemoveFactor) Run(ctx context.Context) error {
+	return c.do(ctx, http.MethodDelete, at("users", c.Username, "second-factor"), nil, "%s logs in with the password alone now", c.Username)
 }
 
 type userDelete struct {
