@@ -36,7 +36,7 @@ func (g *gathering[T]) add(ctx context.Context, w *writer, item T, write func(tx
 	batch.items = append(batch.items, item)
 	g.mu.Unlock()
 	if leads {
-		g.commit(w, batch, write)
+		go g.commit(w, batch, write) // ends with the transaction, for which nobody has to wait
 	}
 	select {
 	case <-batch.done:

@@ -31,11 +31,16 @@ func (r *reach) show(ctx context.Context, method, path string, body any, columns
 		if err := c.call(ctx, method, path, body, &reply); err != nil {
 			return err
 		}
-		if r.JSON {
-			return plain(os.Stdout, reply)
-		}
-		return card(os.Stdout, columns, reply)
+		return r.print(columns, reply)
 	})
+}
+
+// print prints one item.
+func (r *reach) print(columns []column, item json.RawMessage) error {
+	if r.JSON {
+		return plain(os.Stdout, item)
+	}
+	return card(os.Stdout, columns, item)
 }
 
 // rows makes a request and prints the items of the answer.
@@ -69,31 +74,12 @@ func (r *reach) do(ctx context.Context, method, path string, body any, done stri
 	})
 }
 
-// list prints the items of a list, of all its pages, or of only so many items unless most is 0. keep, if there is one, says which of them.
-func (r *reach) list(ctx context.Context, path string, query url.Values, most int, columns []column, keep func(json.RawMessage) bool) error {
+// list prints the items of a list, of all its pages, or of only so many items unless most is 0.
+func (r *reach) list(ctx context.Context, path string, query url.Values, most int, columns []column) error {
 	return r.with(ctx, func(c *client) error {
-		items := []json.RawMessage{}
-		query.Set("limit", "500")
-		for {
-			var page struct {
-				Items []json.RawMessage
-				Next  string `json:"next_cursor"`
-			}
-			if err := c.call(ctx, http.MethodGet, path+"?"+query.Encode(), nil, &page); err != nil {
-				return err
-			}
-			for _, item := range page.Items {
-				if keep == nil || keep(item) {
-					items = append(items, item)
-				}
-			}
-			if page.Next == "" || most > 0 && len(items) >= most {
-				break
-			}
-			query.Set("cursor", page.Next)
-		}
-		if most > 0 && len(items) > most {
-			items = items[:most]
+		items, err := c.items(ctx, path, query, most)
+		if err != nil {
+			return err
 		}
 		if !r.JSON {
 			return table(os.Stdout, columns, items)
@@ -104,6 +90,29 @@ func (r *reach) list(ctx context.Context, path string, query url.Values, most in
 		}
 		return plain(os.Stdout, all)
 	})
+}
+
+// items reads the pages of a list until it ends, or until there are as many as most, unless that is 0.
+func (c *client) items(ctx context.Context, path string, query url.Values, most int) ([]json.RawMessage, error) {
+	items := []json.RawMessage{}
+	query.Set("limit", "500")
+	for {
+		var page struct {
+			Items []json.RawMessage
+			Next  string `json:"next_cursor"`
+		}
+		if err := c.call(ctx, http.MethodGet, path+"?"+query.Encode(), nil, &page); err != nil {
+			return nil, err
+		}
+		items = append(items, page.Items...)
+		if most > 0 && len(items) >= most {
+			return items[:most], nil
+		}
+		if page.Next == "" {
+			return items, nil
+		}
+		query.Set("cursor", page.Next)
+	}
 }
 
 // asked makes a query of what was given on the command line.

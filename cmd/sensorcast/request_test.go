@@ -19,7 +19,7 @@ func TestCommands_AskForWhatTheContractSays(t *testing.T) {
 			w.WriteHeader(http.StatusTeapot)
 		}
 		asked = strings.TrimSpace(r.Method + " " + strings.TrimPrefix(r.URL.RequestURI(), "/api/v1/") + " " + string(body))
-		io.WriteString(w, `{"items":[],"next_cursor":null}`)
+		io.WriteString(w, `{"items":[{"username":"Ann"}],"next_cursor":null}`)
 	}))
 	defer server.Close()
 	sheet := filepath.Join(t.TempDir(), "fleet.csv")
@@ -68,5 +68,8 @@ func TestCommands_AskForWhatTheContractSays(t *testing.T) {
 		if failed || asked != want {
 			t.Errorf("%s: asked for %q, want %q\n%s", args, asked, want, out)
 		}
+	}
+	if out, failed := execute(t, []string{"SENSORCAST_TOKEN=a-token"}, "user", "show", "an", "--url", server.URL); !failed || !strings.Contains(out, "no account an") {
+		t.Errorf("somebody whose name is part of another's: got %q, want to be told that there is no such account", out)
 	}
 }

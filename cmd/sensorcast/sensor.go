@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -149,7 +147,7 @@ type sensorList struct {
 
 // Run lists the sensors.
 func (c *sensorList) Run(ctx context.Context) error {
-	return c.list(ctx, "sensors", c.query(), 0, sensorColumns, nil)
+	return c.list(ctx, "sensors", c.query(), 0, sensorColumns)
 }
 
 type sensorShow struct {
@@ -193,158 +191,5 @@ type sensorRotate struct {
 func (c *sensorRotate) Run(ctx context.Context) error {
 	return c.show(ctx, http.MethodPost, c.path("secret"), fields{"grace_seconds": int64(c.Grace.Seconds())}, []column{
 		{"SECRET KEY", "secret_key"}, {"OLD VALID UNTIL", "old_valid_until"},
-	})
-}
-
-type sensorShare struct {
-	oneSensor `embed:""`
-	With      string `arg:"" name:"username" help:"With whom."`
-	Access    string `name:"access" default:"viewer" enum:"viewer,manager" help:"${enum}."`
-}
-
-// Run shares the sensor.
-func (c *sensorShare) Run(ctx context.Context) error {
-	return c.do(ctx, http.MethodPut, c.path("shares", c.With), fields{"access": c.Access}, "%s is %s of %s now", c.With, c.Access, c.Serial)
-}
-
-type sensorUnshare struct {
-	oneSensor `embed:""`
-	With      string `arg:"" name:"username" help:"With whom no longer."`
-}
-
-// Run ends the share.
-func (c *sensorUnshare) Run(ctx context.Context) error {
-	return c.do(ctx, http.MethodDelete, c.path("shares", c.With), nil, "%s is no longer shared with %s", c.Serial, c.With)
-}
-
-type sensorShares struct {
-	oneSensor `embed:""`
-}
-
-// Run lists the shares.
-func (c *sensorShares) Run(ctx context.Context) error {
-	return c.list(ctx, c.path("shares"), asked(), 0, []column{{"USERNAME", "username"}, {"ACCESS", "access"}, {"SINCE", "since"}}, nil)
-}
-
-type sensorTransfer struct {
-	oneSensor `embed:""`
-	To        string        `name:"to" placeholder:"USERNAME" help:"Only they may claim it; without it whoever has the code."`
-	ExpiresIn time.Duration `name:"expires-in" help:"How long the code may be used."`
-	Withdraw  bool          `name:"withdraw" help:"Make the code that is open void, in place of a new one."`
-}
-
-// Run makes the claim code, or takes it back.
-func (c *sensorTransfer) Run(ctx context.Context) error {
-	if c.Withdraw {
-		return c.do(ctx, http.MethodDelete, c.path("transfer"), nil, "%s stays where it is", c.Serial)
-	}
-	body := fields{}
-	body.maybe("username", c.To)
-	body.seconds("expires_in", c.ExpiresIn)
-	return c.show(ctx, http.MethodPost, c.path("transfer"), body, []column{{"CLAIM CODE", "claim_code"}, {"EXPIRES", "expires_at"}})
-}
-
-type sensorClaim struct {
-	person     `embed:""`
-	Code       string `arg:"" name:"code" help:"The claim code, good once; - reads it from standard input."`
-	KeepSecret bool   `name:"keep-secret" help:"Leave the sensor its secret, for one that carries it for good."`
-}
-
-// Run takes the sensor over.
-func (c *sensorClaim) Run(ctx context.Context) error {
-	if c.Code == "-" {
-		var err error
-		if c.Code, err = firstLine(os.Stdin); err != nil {
-			return err
-		}
-	}
-	return c.show(ctx, http.MethodPost, at("sensors", "claim"), fields{"claim_code": c.Code, "keep_secret": c.KeepSecret}, newSensorColumns)
-}
-
-type sensorInbox struct {
-	person `embed:""`
-}
-
-// Run lists who knocked.
-func (c *sensorInbox) Run(ctx context.Context) error {
-	return c.list(ctx, "inbox", asked(), 0, []column{
-		{"SERIAL NO", "serial_no"}, {"FIRST SEEN", "first_seen_at"}, {"LAST SEEN", "last_seen_at"}, {"ATTEMPTS", "attempts"},
-		{"ADDRESS", "address"}, {"CLIENT ID", "client_id"}, {"PROTOCOL", "protocol"}, {"SECRET", "secret"},
-	}, nil)
-}
-
-type sensorAdopt struct {
-	oneSensor   `embed:""`
-	description `embed:""`
-	Owner       string `name:"owner" placeholder:"USERNAME" help:"Whose it will be; yours otherwise."`
-	KeepSecret  *bool  `name:"keep-secret" negatable:"" help:"Whether the secret it showed becomes its secret; if it showed one and never another otherwise."`
-}
-
-// Run adopts the sensor.
-func (c *sensorAdopt) Run(ctx context.Context) error {
-	body := c.fields()
-	body.maybe("owner", c.Owner)
-	if c.KeepSecret != nil {
-		body["keep_secret"] = *c.KeepSecret
-	}
-	return c.show(ctx, http.MethodPost, at("inbox", c.Serial, "adopt"), body, newSensorColumns)
-}
-
-type sensorDismiss struct {
-	oneSensor `embed:""`
-}
-
-// Run dismisses the sensor.
-func (c *sensorDismiss) Run(ctx context.Context) error {
-	return c.do(ctx, http.MethodDelete, at("inbox", c.Serial), nil, "dismissed %s", c.Serial)
-}
-
-type sensorImport struct {
-	person `embed:""`
-	File   *os.File `arg:"" name:"file" help:"CSV with a header of field names; - is standard input."`
-	DryRun bool     `name:"dry-run" help:"Only say what would come of it."`
-	Update bool     `name:"update" help:"Change sensors that are there already and differ."`
-}
-
-// Help is printed below the usage.
-func (sensorImport) Help() string {
-	return `The secrets that are made are printed this once. A mistake in any row leaves everything as it was.
-
-  sensorcast sensor import fleet.csv --as ann --dry-run
-  sensorcast sensor import fleet.csv --as ann --json > secrets.json`
-}
-
-// Run imports the file.
-func (c *sensorImport) Run(ctx context.Context) error {
-	text, err := io.ReadAll(c.File)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", c.File.Name(), err)
-	}
-	query := asked()
-	for name, given := range map[string]bool{"dry_run": c.DryRun, "update": c.Update} {
-		if given {
-			query.Set(name, "true")
-		}
-	}
-	return c.rows(ctx, http.MethodPost, "sensors/import?"+query.Encode(), csv(text), []column{
-		{"ROW", "row"}, {"SERIAL NO", "serial_no"}, {"STATUS", "status"}, {"SECRET KEY", "secret_key"},
-	})
-}
-
-type sensorExport struct {
-	person    `embed:""`
-	selection `embed:""`
-}
-
-// Run prints the sensors.
-func (c *sensorExport) Run(ctx context.Context) error {
-	return c.with(ctx, func(api *client) error {
-		resp, err := api.send(ctx, http.MethodGet, "sensors/export?"+c.query().Encode(), nil)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		_, err = io.Copy(os.Stdout, resp.Body)
-		return err
 	})
 }

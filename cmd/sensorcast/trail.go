@@ -27,5 +27,5 @@ func (c *auditCommand) Run(ctx context.Context) error {
 	return c.list(ctx, "audit", query, c.Limit, []column{
 		{"TIME", "at"}, {"WHO", "actor"}, {"VIA", "via"}, {"ADDRESS", "address"}, {"ACTION", "action"}, {"OUTCOME", "outcome"}, {"TIMES", "count"},
 		{"SENSOR", "serial_no"}, {"ACCOUNT", "username"}, {"DETAIL", "detail"},
-	}, nil)
+	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -83,18 +84,27 @@ type userList struct {
 
 // Run lists the accounts.
 func (c *userList) Run(ctx context.Context) error {
-	return c.list(ctx, "users", asked("q", c.Text), 0, accountColumns, nil)
+	return c.list(ctx, "users", asked("q", c.Text), 0, accountColumns)
 }
 
 type userShow struct {
 	account `embed:""`
 }
 
-// Run lists the one account.
+// Run shows the account, which is one of those that the list finds.
 func (c *userShow) Run(ctx context.Context) error {
-	return c.list(ctx, "users", asked("q", c.Username), 0, accountColumns, func(item json.RawMessage) bool {
-		var u struct{ Username string }
-		return json.Unmarshal(item, &u) == nil && strings.EqualFold(u.Username, c.Username)
+	return c.with(ctx, func(api *client) error {
+		found, err := api.items(ctx, "users", asked("q", c.Username), 0)
+		if err != nil {
+			return err
+		}
+		for _, item := range found {
+			var u struct{ Username string }
+			if json.Unmarshal(item, &u) == nil && strings.EqualFold(u.Username, c.Username) {
+				return c.print(accountColumns, item)
+			}
+		}
+		return fmt.Errorf("there is no account %s", c.Username)
 	})
 }
 
@@ -190,7 +200,7 @@ type userInvitations struct {
 
 // Run lists the invitations.
 func (c *userInvitations) Run(ctx context.Context) error {
-	return c.list(ctx, "invitations", asked(), 0, invitationColumns, nil)
+	return c.list(ctx, "invitations", asked(), 0, invitationColumns)
 }
 
 type userUninvite struct {
