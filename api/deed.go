@@ -61,12 +61,13 @@ func (a *API) deed(ctx context.Context, action string) audit.Entry {
 	return e
 }
 
-// deedOf is the entry that ctx's request will leave, for its handler to complete. Outside any, and where none is left, it is lost.
+// deedOf is the entry that ctx's request will leave, for its handler to complete; without an Action it leaves none, where it turned out that
+// nothing is changed. Outside any, and where none is left, it is lost.
 func deedOf(ctx context.Context) *audit.Entry { return &exchangeOf(ctx).deed }
 
 // tell writes e down when its outcome is worth it.
 func (a *API) tell(ctx context.Context, e audit.Entry, err error) {
-	if outcome, worth := audit.Judge(err); worth {
+	if outcome, worth := audit.Judge(err); worth && e.Action != "" {
 		e.Outcome = outcome
 		a.deps.Audit.Record(ctx, e)
 	}
