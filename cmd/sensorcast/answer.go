@@ -92,27 +92,37 @@ func (r *reach) list(ctx context.Context, path string, query url.Values, most in
 	})
 }
 
-// items reads the pages of a list until it ends, or until there are as many as most, unless that is 0.
+// items reads the pages of a list until it ends, or until there are as many as most, unless that is 0. A list without a query has one page.
 func (c *client) items(ctx context.Context, path string, query url.Values, most int) ([]json.RawMessage, error) {
 	items := []json.RawMessage{}
-	query.Set("limit", "500")
+	if query != nil {
+		query.Set("limit", "500")
+	}
 	for {
 		var page struct {
 			Items []json.RawMessage
 			Next  string `json:"next_cursor"`
 		}
-		if err := c.call(ctx, http.MethodGet, path+"?"+query.Encode(), nil, &page); err != nil {
+		if err := c.call(ctx, http.MethodGet, asking(path, query), nil, &page); err != nil {
 			return nil, err
 		}
 		items = append(items, page.Items...)
 		if most > 0 && len(items) >= most {
 			return items[:most], nil
 		}
-		if page.Next == "" {
+		if page.Next == "" || query == nil {
 			return items, nil
 		}
 		query.Set("cursor", page.Next)
 	}
+}
+
+// asking is the path with a query, if there is one.
+func asking(path string, query url.Values) string {
+	if len(query) == 0 {
+		return path
+	}
+	return path + "?" + query.Encode()
 }
 
 // asked makes a query of what was given on the command line.

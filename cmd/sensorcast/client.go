@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -123,13 +124,14 @@ type statusError struct {
 	Errors []struct{ Location, Message string }
 }
 
-// Error names the status and the server's own words, with each field that is at fault.
+// Error names the status and the server's own words: each field that is at fault, or what is wrong altogether.
 func (e *statusError) Error() string {
-	text := fmt.Sprintf("server answered %d %s", e.status, strings.Trim(e.Title+": "+e.Detail, ": "))
-	for _, fault := range e.Errors {
-		text += "; " + strings.TrimPrefix(fault.Location, "body.") + ": " + fault.Message
+	faults := make([]string, len(e.Errors))
+	for i, fault := range e.Errors {
+		faults[i] = strings.TrimPrefix(fault.Location, "body.") + ": " + fault.Message
 	}
-	return text
+	words := e.Title + ": " + cmp.Or(strings.Join(faults, "; "), e.Detail)
+	return fmt.Sprintf("server answered %d %s", e.status, strings.Trim(words, ": "))
 }
 
 // login gives the client its token: SENSORCAST_TOKEN, or a prompt for name and password where there is a terminal.

@@ -75,7 +75,7 @@ func (c *sensorImport) Run(ctx context.Context) error {
 			query.Set(name, "true")
 		}
 	}
-	return c.rows(ctx, http.MethodPost, "sensors/import?"+query.Encode(), csv(text), []column{
+	return c.rows(ctx, http.MethodPost, asking("sensors/import", query), csv(text), []column{
 		{"ROW", "row"}, {"SERIAL NO", "serial_no"}, {"STATUS", "status"}, {"SECRET KEY", "secret_key"},
 	})
 }
@@ -88,7 +88,7 @@ type sensorExport struct {
 // Run prints the sensors.
 func (c *sensorExport) Run(ctx context.Context) error {
 	return c.with(ctx, func(api *client) error {
-		resp, err := api.send(ctx, http.MethodGet, "sensors/export?"+c.query().Encode(), nil)
+		resp, err := api.send(ctx, http.MethodGet, asking("sensors/export", c.query()), nil)
 		if err != nil {
 			return err
 		}

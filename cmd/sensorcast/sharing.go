@@ -36,7 +36,7 @@ type sensorShares struct {
 
 // Run lists the shares.
 func (c *sensorShares) Run(ctx context.Context) error {
-	return c.list(ctx, c.path("shares"), asked(), 0, []column{{"USERNAME", "username"}, {"ACCESS", "access"}, {"SINCE", "since"}})
+	return c.list(ctx, c.path("shares"), nil, 0, []column{{"USERNAME", "username"}, {"ACCESS", "access"}, {"SINCE", "since"}})
 }
 
 type sensorTransfer struct {
