@@ -71,9 +71,10 @@ func TestDeleteUser_TakesAccountAndSensors(t *testing.T) {
 func TestOperator_AdministersAccountsAndSeesNoSensor(t *testing.T) {
 	f := authtest.New(t, auth.Config{})
 	ada := mustPrincipal(t, f, mustRegister(t, f, "ada"))
+	mustRegister(t, f, "bob")
 	operator := auth.Principal{Kind: auth.Operator}
-	if u, err := f.Service.Administer(t.Context(), operator, "ada", auth.AccountChange{Disabled: new(true)}); err != nil || !u.Disabled {
-		t.Errorf("got %v, %v, want ada disabled", u, err)
+	if u, err := f.Service.Administer(t.Context(), operator, "bob", auth.AccountChange{Disabled: new(true)}); err != nil || !u.Disabled {
+		t.Errorf("got %v, %v, want bob disabled", u, err)
 	}
 	dev := auth.Device{SensorID: 1, Serial: "SN1", OwnerID: ada.UserID}
 	for _, a := range []auth.Action{auth.View, auth.Publish, auth.Manage, auth.Own} {
