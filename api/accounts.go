@@ -33,12 +33,14 @@ func (a *API) accountRoutes() {
 		Description: "The refresh token comes in the body or in the cookie. The one used last is accepted for 10 s more; an older one ends the session.",
 		Security:    public(),
 		Errors:      []int{http.StatusUnauthorized, http.StatusForbidden},
+		Metadata:    unaudited("every session does it every few minutes; a token that comes again is told of by refresh itself"),
 	}, a.refresh)
 	handle(a, huma.Operation{
 		OperationID: "logout", Method: http.MethodPost, Path: base + "/auth/logout", Tags: []string{tagAccounts},
 		Summary:     "End the session",
 		Description: "The session is named by the refresh token in the body or the cookie, or by the access token. Its tokens and sockets end with it.",
 		Security:    anybody(), Errors: []int{http.StatusForbidden},
+		Metadata: unaudited("it ends only what the client holds in its hand"),
 	}, a.logout)
 	handle(a, huma.Operation{
 		OperationID: "logout-all", Method: http.MethodPost, Path: base + "/auth/logout-all", Tags: []string{tagAccounts},
@@ -48,7 +50,7 @@ func (a *API) accountRoutes() {
 	handle(a, huma.Operation{
 		OperationID: "verify", Method: http.MethodPost, Path: base + "/auth/verify", Tags: []string{tagAccounts},
 		Summary:  "Ask whether an access token is valid now",
-		Security: public(),
+		Security: public(), Metadata: unaudited("a question"),
 	}, a.verify)
 }
 
@@ -132,6 +134,7 @@ func (a *API) register(ctx context.Context, in *struct{ Body registration }) (*g
 	if err != nil {
 		return nil, err
 	}
+	deedOf(ctx).Actor = accountOf(g.User)
 	return granted(ctx, g, in.Body.Session), nil
 }
 
@@ -151,9 +154,13 @@ func (a *API) login(ctx context.Context, in *struct{ Body credentials }) (*grant
 		Code:     in.Body.Code,
 		From:     exchangeOf(ctx).origin(),
 	})
+	if errors.Is(err, telemetry.ErrUnauthenticated) {
+		deedOf(ctx).Account = a.account(ctx, in.Body.Login)
+	}
 	if err != nil {
 		return nil, err
 	}
+	deedOf(ctx).Actor = accountOf(g.User)
 	return granted(ctx, g, in.Body.Session), nil
 }
 
@@ -167,6 +174,7 @@ func (a *API) refresh(ctx context.Context, in *refreshInput) (*grantOutput, erro
 	}
 	g, err := a.deps.Auth.Refresh(ctx, token, exchangeOf(ctx).origin())
 	if err != nil {
+		a.tellReuse(ctx, "refresh", err)
 		return nil, err
 	}
 	return granted(ctx, g, mode), nil
@@ -184,9 +192,15 @@ func (a *API) logout(ctx context.Context, in *refreshInput) (*logoutOutput, erro
 	}
 	var errs []error
 	for _, token := range []string{body, cookie} {
-		if token != "" {
-			errs = append(errs, a.deps.Auth.Logout(ctx, token))
+		if token == "" {
+			continue
 		}
+		err := a.deps.Auth.Logout(ctx, token)
+		if errors.Is(err, auth.ErrReused) {
+			a.tellReuse(ctx, "logout", err)
+			err = nil // the session is over, which is what was asked for
+		}
+		errs = append(errs, err)
 	}
 	if p.Kind == auth.Person {
 		errs = append(errs, a.deps.Auth.EndSession(ctx, p))

@@ -87,6 +87,9 @@ func (d *adoptionDraft) keeps(s inbox.Stranger) (bool, error) {
 
 // ownerOf is the person of that user name, as who a sensor can be registered for; p for none.
 func (a *API) ownerOf(ctx context.Context, p auth.Principal, username string) (auth.Principal, error) {
+	if username == "" && p.Kind == auth.Operator {
+		return p, telemetry.Invalid("owner", "must be given: the operator owns no sensors")
+	}
 	if username == "" {
 		return p, nil
 	}

@@ -8,6 +8,7 @@
 //   - Every operation states its security (see security.go); the guard reads it from the operation, so no route can be forgotten.
 //   - The Directory is asked before the store. What is unknown and what is someone else's end in the same 404 before any I/O.
 //   - No answer and no log line holds a password, token, ticket, secret or payload; an error never repeats the rejected value.
+//   - Every operation that changes something leaves an entry in the audit trail before it is answered, or says why not (see deed.go).
 //   - The registry changes one at a time (turn), so that store and Directory agree on the order. Memory follows the store on
 //     creation and rotation and leads it on deletion: after a crash in between, the boot refills memory from the store.
 package api
@@ -23,6 +24,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"sensorcast/audit"
 	"sensorcast/auth"
 	"sensorcast/ingest"
 	"sensorcast/telemetry"
@@ -92,7 +94,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix       // peers whose X-Forwarded-For and X-Forwarded-Proto are believed; empty: nobody's
 }
 
-// Deps are the parts the API stands on. All are needed except Presence (nil: nobody is connected) and Ready (nil: always ready).
+// Deps are the parts the API stands on. All are needed except Presence (nil: nobody is connected), Ready (nil: always ready) and
+// Audit (nil: there is no trail).
 type Deps struct {
 	Auth      *auth.Service
 	Directory *auth.Directory
@@ -104,6 +107,7 @@ type Deps struct {
 	Intake    Intake
 	Commands  Commands
 	Inbox     Inbox
+	Audit     *audit.Trail
 	Events    Events
 	Presence  Presence
 	Ready     func(ctx context.Context) error // nil error: the parts behind the API can serve now
@@ -182,6 +186,8 @@ func New(cfg Config, deps Deps) *API {
 	a.telemetryRoutes()
 	a.ticketRoutes()
 	a.eventRoutes()
+	a.auditRoutes()
+	a.operatorRoutes()
 	a.serverRoutes()
 	a.healthRoutes()
 	a.publish()

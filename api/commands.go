@@ -76,6 +76,7 @@ func (a *API) createCommand(ctx context.Context, in *createCommandInput) (*comma
 	if err != nil {
 		return nil, err
 	}
+	deedOf(ctx).Detail = map[string]any{"name": c.Name}
 	return &commandCreatedOutput{Body: commandCreated{ID: c.ID, State: c.State}}, nil
 }
 

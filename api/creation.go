@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"sensorcast/audit"
 	"sensorcast/auth"
 	"sensorcast/telemetry"
 )
@@ -104,15 +105,17 @@ func (a *API) enter(ctx context.Context, s *telemetry.Sensor, secret [32]byte, c
 	if err != nil {
 		return err
 	}
-	a.admit(auth.Arrival{Sensor: *s, Secret: secret})
+	deedOf(ctx).Sensor = audit.Of(a.admit(auth.Arrival{Sensor: *s, Secret: secret}))
 	return nil
 }
 
 // admit opens the doors for a sensor that was stored.
-func (a *API) admit(e auth.Arrival) {
+func (a *API) admit(e auth.Arrival) auth.Device {
 	s := e.Sensor
-	a.deps.Directory.Put(auth.Device{SensorID: s.ID, Serial: s.Serial, OwnerID: s.OwnerID, Secrets: []auth.Secret{{Hash: e.Secret}}})
+	dev := auth.Device{SensorID: s.ID, Serial: s.Serial, OwnerID: s.OwnerID, Secrets: []auth.Secret{{Hash: e.Secret}}}
+	a.deps.Directory.Put(dev)
 	a.deps.Changes.Notify(auth.Change{Kind: auth.SensorAdded, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter})
+	return dev
 }
 
 // newSerial returns "SN-" and ten characters, none of which is mistaken for another when read from a label.

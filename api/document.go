@@ -43,13 +43,14 @@ func (a *API) describe() {
 			Tags: []*huma.Tag{
 				{Name: tagAccounts, Description: "Logging in and out, and one's own account"},
 				{Name: tagTokens, Description: "Keys to one's own account for programs"},
-				{Name: tagAdmin, Description: "Other people's accounts, for admins"},
+				{Name: tagAdmin, Description: "Other people's accounts and the audit trail, for admins and the operator"},
 				{Name: tagSensors, Description: "The registry of sensors"},
 				{Name: tagInbox, Description: "Sensors that tried to connect and that nobody knows, for admins"},
 				{Name: tagSharing, Description: "Letting others see or manage one's sensors, and giving sensors away"},
 				{Name: tagCommands, Description: "What sensors are asked to do"},
 				{Name: tagReadings, Description: "What sensors measured"},
 				{Name: tagTickets, Description: "Live readings: single-use tickets that open a WebSocket, and event streams"},
+				{Name: tagAudit, Description: "Who did what"},
 				{Name: tagServer, Description: "The server itself"},
 			},
 			Components: &huma.Components{
@@ -74,14 +75,16 @@ const (
 	tagReadings = "readings"
 	tagTickets  = "tickets"
 	tagServer   = "server"
+	tagAudit    = "audit"
 )
 
-// handle registers one operation. It panics when the operation does not state its security, adds the errors that follow from it, and
+// handle registers one operation. It panics when the operation does not state its security, or why it is not audited, adds the errors that follow from it, and
 // turns what h returns into a problem by the one table in errors.go.
 func handle[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O, error)) {
 	if op.Security == nil {
 		panic("api: operation " + op.OperationID + " does not state its security")
 	}
+	isAudited(&op)
 	op.MaxBodyBytes = maxBodyBytes + 1 // huma refuses the body that reaches the limit, we the one that passes it
 	op.BodyReadTimeout = bodyReadTimeout
 	op.RejectUnknownQueryParameters = strings.HasPrefix(op.Path, base) // a misspelt filter must not answer with everything
@@ -100,7 +103,9 @@ func handle[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O
 		place = "query."
 	}
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		tell := a.witness(ctx, &op, in)
 		out, err := h(ctx, in)
+		tell(err)
 		if err != nil {
 			p := a.problem(ctx, place, err)
 			for i := range p.Errors {

@@ -30,6 +30,9 @@ var (
 	errNoMethod        = errors.New("no such method of this path")
 	errNotAcceptable   = errors.New("no acceptable media type")
 	errKeyReused       = fmt.Errorf("idempotency key used for something else: %w", telemetry.ErrInvalid)
+	errOperator        = fmt.Errorf("for the operator only: %w", telemetry.ErrForbidden)
+	errAsWhom          = fmt.Errorf("the operator names no person: %w", telemetry.ErrForbidden)
+	errNobody          = fmt.Errorf("the operator names nobody there is: %w", telemetry.ErrForbidden)
 )
 
 // kinds is the one table from errors to answers; the first match counts, so finer kinds stand above those they wrap.
@@ -56,6 +59,9 @@ var kinds = []struct {
 	{errKeyReused, http.StatusUnprocessableEntity, "idempotency-key-reused", "Idempotency key used again",
 		"A sensor was created with this Idempotency-Key less than a day ago, from another body. Use another key for another sensor."},
 	{errForeignOrigin, http.StatusForbidden, "foreign-origin", "Foreign origin", "The request came from another site's page."},
+	{errOperator, http.StatusForbidden, "operator-only", "For the operator only", "This is for whoever runs the server, on its own machine: see sensorcast user --help there."},
+	{errAsWhom, http.StatusForbidden, "person-needed", "A person is needed", "This is done in somebody's name: say in whose with --as USERNAME."},
+	{errNobody, http.StatusForbidden, "no-such-person", "No such person", "There is no account of the name that is given with --as."},
 	{errMalformed, http.StatusBadRequest, "malformed", "Malformed request", "A well-formed JSON body is needed."},
 	{errMediaType, http.StatusUnsupportedMediaType, "unsupported-media-type", "Unsupported media type", "The body must be JSON, sent as application/json."},
 	{errTooLarge, http.StatusRequestEntityTooLarge, "too-large", "Too large", "The body is larger than allowed."},

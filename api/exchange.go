@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"sensorcast/audit"
 	"sensorcast/auth"
 )
 
@@ -20,7 +21,10 @@ type exchange struct {
 	client  string // its User-Agent
 	relayed bool   // passed a proxy nobody said to trust: remote is that proxy, not the client
 	secure  bool   // the client spoke TLS
+	shell   bool   // it came through the control socket
 	status  int    // 0 until answered
+	request *http.Request
+	deed    audit.Entry // what it does, for the trail
 }
 
 type exchangeKey struct{}
@@ -55,19 +59,37 @@ func (x *exchange) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController through, e.g. to set deadlines.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
-// Handler serves /api/v1/…, /openapi.json, /openapi.yaml, /healthz and /readyz, and answers everything else with a 404 problem.
-func (a *API) Handler() http.Handler { return http.HandlerFunc(a.serve) }
+// pathValue is what the request has in the place of a name of its route.
+func (x *exchange) pathValue(name string) string {
+	if x.request == nil {
+		return ""
+	}
+	return x.request.PathValue(name)
+}
 
-func (a *API) serve(w http.ResponseWriter, r *http.Request) {
+// Handler serves /api/v1/…, /openapi.json, /openapi.yaml, /healthz and /readyz, and answers everything else with a 404 problem.
+func (a *API) Handler() http.Handler { return a.handler(false) }
+
+// Shell serves the same to whoever runs the server's machine, who need not prove it otherwise: it belongs on a socket that is closed to all
+// who may not open the server's files.
+func (a *API) Shell() http.Handler { return a.handler(true) }
+
+func (a *API) handler(shell bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.serve(&exchange{ResponseWriter: w, id: newRequestID(), client: r.UserAgent(), shell: shell}, r)
+	})
+}
+
+func (a *API) serve(x *exchange, r *http.Request) {
 	start := time.Now()
-	x := &exchange{ResponseWriter: w, id: newRequestID(), client: r.UserAgent()}
 	x.remote, x.relayed, x.secure = a.origination(r)
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	x.request = r
 	defer func() { a.finish(x, r, start, recover()) }()
 
 	setSecurityHeaders(x)
 	// The largest body any operation takes; each has its own, smaller limit. Past this one the connection is closed after the answer.
-	r.Body = http.MaxBytesReader(w, r.Body, int64(max(maxBodyBytes, maxSheetBytes, a.cfg.MaxPayload))+1)
+	r.Body = http.MaxBytesReader(x.ResponseWriter, r.Body, int64(max(maxBodyBytes, maxSheetBytes, a.cfg.MaxPayload))+1)
 	if _, pattern := a.mux.Handler(r); pattern == "" {
 		a.refuseRoute(x, r)
 		return

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"sensorcast/audit"
 	"sensorcast/auth"
 	"sensorcast/command"
 	"sensorcast/inbox"
@@ -75,7 +76,7 @@ func newHouse(t *testing.T, options ...option) *house {
 	policy := auth.Config{Registration: "open", Courier: h.mail}
 	deps := Deps{
 		Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Sharing: h.db, Transfers: h.db, Intake: h.pipe, Commands: h.box, Inbox: h.inbox,
-		Events: new(stage).serve, Ready: h.db.Ready, Log: log,
+		Audit: audit.New(h.db, log), Events: new(stage).serve, Ready: h.db.Ready, Log: log,
 	}
 	for _, o := range options {
 		o(&cfg, &policy, &deps)

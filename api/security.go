@@ -15,6 +15,8 @@ const (
 	schemeSensor = "sensor" // a sensor's secret_key
 	schemeTicket = "ticket" // a ticket in the query: for the operation itself to judge
 	schemeResume = "resume" // and a token to come back with
+
+	schemeOperator = "operator" // having reached the control socket; see operator.go
 )
 
 // requirement is an operation's Security: alternatives, one of which must be met. An empty list (not nil) says public; an alternative
@@ -26,9 +28,14 @@ func public() requirement    { return requirement{} }
 func person() requirement    { return requirement{{schemeBearer: {}}} }
 func reader() requirement    { return requirement{{schemeBearer: {}}, {schemeToken: {auth.ScopeRead}}} }
 func writer() requirement    { return requirement{{schemeBearer: {}}, {schemeToken: {auth.ScopeWrite}}} }
-func admin() requirement     { return requirement{{schemeBearer: {roleAdmin}}} }
+func admin() requirement     { return requirement{{schemeBearer: {roleAdmin}}, {schemeOperator: {}}} }
 func anybody() requirement   { return requirement{{schemeBearer: {}}, {}} } // public, but a good token says who
 func itsSensor() requirement { return requirement{{schemeSensor: {}}} }
+func operator() requirement  { return requirement{{schemeOperator: {}}} }
+
+// personOrOperator is for people, who are answered as far as it concerns them, and for the operator.
+func personOrOperator() requirement { return requirement{{schemeBearer: {}}, {schemeOperator: {}}} }
+
 func viewer() requirement {
 	return append(reader(), requirement{{schemeTicket: {}}, {schemeResume: {}}}...)
 }
@@ -86,5 +93,7 @@ func securitySchemes() map[string]*huma.SecurityScheme {
 		schemeSensor: {Type: "http", Scheme: "bearer", Description: "The sensor's own secret_key"},
 		schemeTicket: {Type: "apiKey", In: "query", Name: schemeTicket, Description: "A ticket, from /tickets: single use"},
 		schemeResume: {Type: "apiKey", In: "query", Name: schemeResume, Description: "A token of a resume event: single use"},
+		schemeOperator: {Type: "apiKey", In: "header", Name: headerAs, Description: "On the server's control socket, which only who may open its files can reach: " +
+			"nothing, or the person in whose name"},
 	}
 }

@@ -130,6 +130,10 @@ func (a *API) importSensors(ctx context.Context, in *importInput) (*importOutput
 	if err != nil {
 		return nil, err
 	}
+	deed := deedOf(ctx)
+	if deed.Detail = map[string]any{"created": i.result.Created, "updated": i.result.Updated}; in.DryRun || i.result.Created+i.result.Updated == 0 {
+		deed.Action = ""
+	}
 	out := &importOutput{Status: http.StatusOK, Body: i.result}
 	if i.result.Created > 0 && !in.DryRun {
 		out.Status = http.StatusCreated

@@ -24,7 +24,7 @@ func (a *API) telemetryRoutes() {
 			"The answer comes when the readings are stored durably. Readings with an id or a time may be sent again: they are stored once.",
 		Security: itsSensor(), DefaultStatus: http.StatusAccepted,
 		Errors:   []int{http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable},
-		Metadata: map[string]any{maxPayloadKey: a.cfg.MaxPayload},
+		Metadata: map[string]any{maxPayloadKey: a.cfg.MaxPayload, unauditedKey: "what a sensor sends is in its history"},
 	}, a.sendTelemetry)
 	// Described afterwards: huma reads and parses the body of whatever has a description when it is registered.
 	anyJSON := &huma.MediaType{Schema: &huma.Schema{}}

@@ -16,11 +16,13 @@ func (a *API) ticketRoutes() {
 		Summary:     "Get a ticket to watch sensors",
 		Description: "Name them by exactly one of serial_no, serial_nos and all. The ticket opens one WebSocket or event stream, within seconds.",
 		Security:    reader(), DefaultStatus: http.StatusCreated, Errors: []int{http.StatusNotFound, http.StatusTooManyRequests},
+		Metadata: unaudited("to watch changes nothing"),
 	}, a.createTicket)
 	handle(a, huma.Operation{
 		OperationID: "create-device-ticket", Method: http.MethodPost, Path: base + "/device/tickets", Tags: []string{tagTickets},
 		Summary:  "Get a ticket for a sensor to send readings by WebSocket",
 		Security: public(), DefaultStatus: http.StatusCreated, Errors: []int{http.StatusUnauthorized, http.StatusTooManyRequests},
+		Metadata: unaudited("what a sensor sends is in its history"),
 	}, a.createDeviceTicket)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"sensorcast/audit"
 	"sensorcast/auth"
 	"sensorcast/telemetry"
 )
@@ -157,7 +158,12 @@ func (a *API) claimSensor(ctx context.Context, in *struct{ Body claimOrder }) (*
 		if s, secrets, err = a.deps.Transfers.ClaimSensor(ctx, code, p.UserID, hash); err != nil {
 			return err
 		}
-		a.handOver(s, secrets)
+		before := a.handOver(s, secrets)
+		deed := deedOf(ctx)
+		deed.Sensor = audit.Sensor{ID: s.ID, Serial: s.Serial, OwnerID: s.OwnerID}
+		if giver, err := a.deps.Auth.Me(ctx, auth.Principal{Kind: auth.Person, UserID: before.OwnerID}); err == nil { // or the account went meanwhile
+			deed.Account = accountOf(giver)
+		}
 		return nil
 	})
 	if err != nil {
@@ -167,8 +173,8 @@ func (a *API) claimSensor(ctx context.Context, in *struct{ Body claimOrder }) (*
 }
 
 // handOver has the doors know the sensor as s, and lets go of all that was opened for the one that had its serial before. One takes the other's
-// place in a single step, so no moment belongs to both; what is on its way meanwhile is told apart by its sensor's id.
-func (a *API) handOver(s telemetry.Sensor, secrets []auth.Secret) {
+// place in a single step, so no moment belongs to both; what is on its way meanwhile is told apart by its sensor's id. It returns what was there.
+func (a *API) handOver(s telemetry.Sensor, secrets []auth.Secret) (before auth.Device) {
 	before, known := a.deps.Directory.Lookup(s.Serial)
 	dev := auth.Device{SensorID: s.ID, Serial: s.Serial, OwnerID: s.OwnerID, Secrets: secrets}
 	a.deps.Directory.Put(dev)
@@ -182,4 +188,5 @@ func (a *API) handOver(s telemetry.Sensor, secrets []auth.Secret) {
 			a.announceRotation(dev, grace)
 		}
 	}
+	return before
 }

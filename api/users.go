@@ -22,6 +22,12 @@ func (a *API) userRoutes() {
 		Description: "What a disabled account had open ends, as it does when the role changes; its sensors go on. The last active admin stays one.",
 		Security:    admin(), Errors: []int{http.StatusForbidden, http.StatusNotFound, http.StatusConflict},
 	}, a.updateUser)
+	handle(a, huma.Operation{
+		OperationID: "remove-second-factor", Method: http.MethodDelete, Path: base + "/users/{username}/second-factor", Tags: []string{tagAdmin},
+		Summary:     "Turn off the second factor of somebody who has lost it",
+		Description: "Everything the account has open ends.",
+		Security:    admin(), Errors: []int{http.StatusForbidden, http.StatusNotFound},
+	}, a.removeFactor)
 }
 
 type usersInput struct {
@@ -98,4 +104,10 @@ func (a *API) updateUser(ctx context.Context, in *accountInput) (*accountOutput,
 		return nil, err
 	}
 	return &accountOutput{Body: a.accountOf(u)}, nil
+}
+
+func (a *API) removeFactor(ctx context.Context, in *struct {
+	Username string `path:"username"`
+}) (*struct{}, error) {
+	return nil, a.deps.Auth.RemoveSecondFactor(ctx, principal(ctx), in.Username)
 }

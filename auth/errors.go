@@ -12,6 +12,9 @@ import (
 // ErrSetupToken says that the first account, which becomes admin, was to be made from afar without the set-up token printed at start.
 var ErrSetupToken = fmt.Errorf("the first account needs the set-up token printed at start, or a request from this machine: %w", telemetry.ErrForbidden)
 
+// ErrWrongPassword says that who has a session does not know the password it takes to go on. The error that wraps it names the field.
+var ErrWrongPassword = errors.New("wrong password")
+
 // RateError says that a limit was reached. It matches telemetry.ErrTooMany.
 type RateError struct {
 	RetryAfter time.Duration // trying earlier is pointless; > 0

@@ -151,6 +151,12 @@ func (s *Service) verify(ctx context.Context, g guess, password, phc string) (bo
 	return false, nil
 }
 
+// forgive lets the account's failed logins be, by either name, for it has a new password.
+func (s *Service) forgive(u User) {
+	s.limits.names.clear(s.debtor(nameKey(u.Username)))
+	s.limits.names.clear(s.debtor(nameKey(u.Email)))
+}
+
 // admit answers *RateError while name or address has failed too often.
 func (s *Service) admit(g guess) error {
 	now := s.clock.now()

@@ -64,8 +64,11 @@ func MayRegister(p Principal) bool {
 	return p.Kind == Person && p.UserID != 0 && (p.limits == nil || p.limits.write && p.limits.serials == nil)
 }
 
-// MayAdopt reports whether p may see the strangers who knock and let them in: admins, unless they came with a token that leaves less than all.
-func MayAdopt(p Principal) bool { return p.Role == RoleAdmin && MayRegister(p) }
+// MayAdopt reports whether p may see the strangers who knock and let them in: the operator, and admins unless they came with a token that leaves
+// less than all.
+func MayAdopt(p Principal) bool {
+	return p.Kind == Operator || p.Role == RoleAdmin && MayRegister(p)
+}
 
 // Can asks the policy about the sensor of that serial; about an unknown one the answer is no. It allocates nothing.
 func (d *Directory) Can(p Principal, a Action, serial string) bool {

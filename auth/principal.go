@@ -15,6 +15,7 @@ const (
 	Anonymous Kind = iota
 	Person
 	Sensor
+	Operator // whoever may open the server's files: administers accounts, and sees no sensor but in a person's name
 )
 
 // String names the kind for logs.
@@ -24,6 +25,8 @@ func (k Kind) String() string {
 		return "person"
 	case Sensor:
 		return "sensor"
+	case Operator:
+		return "operator"
 	}
 	return "anonymous"
 }
@@ -36,6 +39,11 @@ const (
 	RoleAdmin Role = "admin" // administers accounts and may read $SYS
 	RoleUser  Role = "user"
 )
+
+// Administers reports whether p may administer accounts and read the whole audit trail.
+func (p Principal) Administers() bool {
+	return p.Kind == Operator || p.Kind == Person && p.Role == RoleAdmin && p.limits == nil
+}
 
 // Principal is a party whose identity was proven. It is a value, comparable, and holds no secret.
 type Principal struct {
@@ -132,5 +140,5 @@ func (p Principal) LogValue() slog.Value {
 	case Sensor:
 		return slog.StringValue("sensor " + p.Serial)
 	}
-	return slog.StringValue("anonymous")
+	return slog.StringValue(p.Kind.String())
 }

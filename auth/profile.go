@@ -160,7 +160,7 @@ func (s *Service) confirm(ctx context.Context, p Principal, field, password stri
 		return User{}, err
 	}
 	if !match {
-		return User{}, telemetry.Invalid(field, "is wrong")
+		return User{}, fmt.Errorf("%w: %w", ErrWrongPassword, telemetry.Invalid(field, "is wrong"))
 	}
 	return u, nil
 }
@@ -171,46 +171,53 @@ func (s *Service) DeleteAccount(ctx context.Context, p Principal, password strin
 	if _, err := s.confirm(ctx, p, "password", password); err != nil {
 		return err
 	}
-	if err := s.mayLeave(ctx, p); err != nil {
+	if err := s.mayLeave(ctx, p.UserID); err != nil {
 		return err
 	}
+	return s.deleteUser(ctx, p.UserID)
+}
+
+func (s *Service) deleteUser(ctx context.Context, userID int64) error {
 	ctx = context.WithoutCancel(ctx) // half a deletion is worse than one whose reply nobody reads
 	// Before the account, because afterwards there is nobody to list the sessions of.
-	if err := s.endSessions(ctx, p.UserID, ""); err != nil {
+	if err := s.endSessions(ctx, userID, ""); err != nil {
 		return err
 	}
 	err := s.exclusively(ctx, func() error {
-		if err := s.mayLeave(ctx, p); err != nil { // again, for two admins who leave at once
+		if err := s.mayLeave(ctx, userID); err != nil { // again, for two admins who leave at once
 			return err
 		}
-		return s.accounts.DeleteUser(ctx, p.UserID)
+		return s.accounts.DeleteUser(ctx, userID)
 	})
 	if err != nil {
 		return fmt.Errorf("delete account: %w", err)
 	}
-	for _, t := range s.bearers.of(p.UserID) {
-		s.bearers.remove(p.UserID, t.ID)
-		s.tokenOver(p.UserID, t.ID)
+	for _, t := range s.bearers.of(userID) {
+		s.bearers.remove(userID, t.ID)
+		s.tokenOver(userID, t.ID)
 	}
-	owned, shared := s.dir.removePerson(p.UserID)
+	owned, shared := s.dir.removePerson(userID)
 	for _, dev := range owned {
 		s.changes.Gone(dev)
 	}
 	for _, dev := range shared {
-		s.changes.Notify(Change{Kind: ShareRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: p.UserID})
+		s.changes.Notify(Change{Kind: ShareRemoved, Serial: dev.Serial, SensorID: dev.SensorID, UserID: userID})
 	}
 	// Once more, for what a login in between has opened.
-	s.revoked.endUserForever(p.UserID)
-	s.changes.Notify(Change{Kind: UserEnded, UserID: p.UserID})
-	s.log.Info("account deleted", "user", p.UserID)
+	s.revoked.endUserForever(userID)
+	s.changes.Notify(Change{Kind: UserEnded, UserID: userID})
+	s.log.Info("account deleted", "user", userID)
 	return nil
 }
 
-// mayLeave reports whether p's account may go: the last active admin may not while there are others.
-func (s *Service) mayLeave(ctx context.Context, p Principal) error {
-	u, err := s.Me(ctx, p)
-	if err != nil || !activeAdmin(u) {
-		return err
+// mayLeave reports whether the account may go: the last active admin may not while there are others.
+func (s *Service) mayLeave(ctx context.Context, userID int64) error {
+	u, err := s.accounts.UserByID(ctx, userID)
+	if err != nil {
+		return fmt.Errorf("find account: %w", err)
+	}
+	if !activeAdmin(u) {
+		return nil
 	}
 	if n, err := s.accounts.CountUsers(ctx); err != nil || n == 1 {
 		return err

@@ -95,7 +95,7 @@ func (s *Service) rotate(ctx context.Context, refreshToken string, from Origin) 
 		s.counts.refreshesReused.Add(1)
 		s.log.Warn("refresh token reused, session ended", "user", session.UserID)
 		s.sessionOver(session.UserID, session.ID)
-		return Session{}, "", ErrReused
+		return Session{}, "", &ReusedError{UserID: session.UserID}
 	case errors.Is(err, telemetry.ErrUnauthenticated):
 		return Session{}, "", errRefresh
 	case err != nil:
@@ -104,13 +104,16 @@ func (s *Service) rotate(ctx context.Context, refreshToken string, from Origin) 
 	return session, next, nil
 }
 
-// Logout ends the session of a refresh token, with its access tokens and sockets. A token that is worthless already is no error.
+// Logout ends the session of a refresh token, with its access tokens and sockets. A token that is worthless already is no error, unless it was
+// used before: ErrReused, and the session is over all the same.
 func (s *Service) Logout(ctx context.Context, refreshToken string) error {
 	session, _, err := s.rotate(ctx, refreshToken, Origin{}) // proves that the token is good, by the same rules as its use
-	if errors.Is(err, telemetry.ErrUnauthenticated) {
+	switch {
+	case errors.Is(err, ErrReused):
+		return err
+	case errors.Is(err, telemetry.ErrUnauthenticated):
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	return s.endSession(ctx, session.UserID, session.ID)

@@ -69,8 +69,7 @@ func (s *Service) ResetPassword(ctx context.Context, token, next string, remote 
 	}
 	s.log.Info("password reset", "user", u.ID)
 	// Who guessed at the old one does not keep the owner of the new one out.
-	s.limits.names.clear(s.debtor(nameKey(u.Username)))
-	s.limits.names.clear(s.debtor(nameKey(u.Email)))
+	s.forgive(u)
 	s.tell(u.Email, passwordLetter(u))
 	if err := s.endSessions(context.WithoutCancel(ctx), u.ID, ""); err != nil {
 		return fmt.Errorf("password changed: %w", err)

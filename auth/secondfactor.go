@@ -125,11 +125,14 @@ func factorIsOff(err error) error {
 	return fmt.Errorf("second factor is not on: %w", telemetry.ErrNotFound)
 }
 
-// RemoveSecondFactor turns off the second factor of somebody who has lost it, and ends everything the account has open, on the word of an admin
-// or of whoever runs the shell: it is for the caller to know that. Having none is no error. telemetry.ErrNotFound when there is no such account.
-func (s *Service) RemoveSecondFactor(ctx context.Context, username string) error {
+// RemoveSecondFactor turns off the second factor of somebody who has lost it, and ends everything the account has open. Having none is no error.
+// telemetry.ErrForbidden unless p is an admin or the operator; telemetry.ErrNotFound when there is no such account.
+func (s *Service) RemoveSecondFactor(ctx context.Context, p Principal, username string) error {
 	var u User
 	err := s.exclusively(ctx, func() (err error) {
+		if _, err = s.admin(ctx, p); err != nil {
+			return err
+		}
 		if u, err = s.accounts.UserByLogin(ctx, username); err != nil {
 			return err
 		}

@@ -258,10 +258,14 @@ func TestRemoveSecondFactor_IsForWhoHasLostIt(t *testing.T) {
 	f := authtest.New(t, auth.Config{})
 	p := mustPrincipal(t, f, mustRegister(t, f, "ada"))
 	mustProtect(t, f, p)
-	if err := f.Service.RemoveSecondFactor(t.Context(), "nobody"); !errors.Is(err, telemetry.ErrNotFound) {
+	bob := mustPrincipal(t, f, mustRegister(t, f, "bob"))
+	if err := f.Service.RemoveSecondFactor(t.Context(), bob, "ada"); !errors.Is(err, telemetry.ErrForbidden) || !f.Service.Live(p) {
+		t.Errorf("by a user: got %v, want ErrForbidden", err)
+	}
+	if err := f.Service.RemoveSecondFactor(t.Context(), auth.Principal{Kind: auth.Operator}, "nobody"); !errors.Is(err, telemetry.ErrNotFound) {
 		t.Errorf("of nobody: got %v, want ErrNotFound", err)
 	}
-	if err := f.Service.RemoveSecondFactor(t.Context(), "ada"); err != nil || f.Service.Live(p) {
+	if err := f.Service.RemoveSecondFactor(t.Context(), auth.Principal{Kind: auth.Operator}, "ada"); err != nil || f.Service.Live(p) {
 		t.Errorf("got %v, session live %v, want nil, over", err, f.Service.Live(p))
 	}
 	if _, err := withCode(f, ""); err != nil {

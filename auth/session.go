@@ -10,6 +10,15 @@ import (
 // ErrReused says that a refresh token was presented again after its time: somebody holds a copy, so the whole session is over.
 var ErrReused = fmt.Errorf("refresh token was used before: %w", telemetry.ErrUnauthenticated)
 
+// ReusedError is ErrReused with the account whose session it was.
+type ReusedError struct{ UserID int64 }
+
+// Error is that of ErrReused.
+func (e *ReusedError) Error() string { return ErrReused.Error() }
+
+// Unwrap returns ErrReused.
+func (e *ReusedError) Unwrap() error { return ErrReused }
+
 // Session is one login of a person. Its refresh tokens rotate inside it (they are its family); it ends by logout, reuse or expiry.
 type Session struct {
 	ID        string // 26 lower-case letters and digits, random

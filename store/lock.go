@@ -14,6 +14,9 @@ import (
 // processes hold locks on two files of the same name.
 const lockName = "sensorcast.lock"
 
+// ErrInUse says that another process works on the data directory.
+var ErrInUse = errors.New("is in use by another sensorcast")
+
 // dirLock is the exclusive use of a data directory. The kernel ends it with the process, however that ends.
 type dirLock struct{ file *os.File }
 
@@ -29,7 +32,7 @@ func lockDir(dir string) (*dirLock, error) {
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		defer file.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("data directory %q is in use by another sensorcast%s", dir, holder(file))
+			return nil, fmt.Errorf("data directory %q %w%s", dir, ErrInUse, holder(file))
 		}
 		return nil, unusable(dir, err)
 	}

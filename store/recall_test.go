@@ -99,7 +99,7 @@ func TestOpen_FirstSchemaIsUpgraded(t *testing.T) {
 		"DROP TABLE mqtt_retained", "DROP TABLE mqtt_wills", "DROP TABLE mqtt_received", "DROP TABLE mqtt_deliveries",
 		"DROP TABLE mqtt_subscriptions", "DROP TABLE mqtt_sessions", "DROP TABLE commands", "DROP TABLE spent_tokens", "ALTER TABLE log DROP COLUMN pruned_to",
 		"DROP TABLE heartbeat", "ALTER TABLE sensor_status DROP COLUMN silent_from",
-		"DROP TABLE api_tokens", "DROP TABLE sensor_creations", "DROP TABLE strangers", "DROP TABLE shares", "DROP TABLE transfers",
+		"DROP TABLE api_tokens", "DROP TABLE sensor_creations", "DROP TABLE strangers", "DROP TABLE audit_parties", "DROP TABLE audit", "DROP TABLE shares", "DROP TABLE transfers",
 		"DROP TABLE letter_tokens", "DROP TABLE invitations", "ALTER TABLE users DROP COLUMN email_verified_at",
 		"ALTER TABLE users DROP COLUMN last_login_at", "ALTER TABLE users DROP COLUMN search",
 		"ALTER TABLE sessions DROP COLUMN last_used_at", "ALTER TABLE sessions DROP COLUMN address", "ALTER TABLE sessions DROP COLUMN client",

@@ -23,7 +23,7 @@ const (
 )
 
 // Run does what can wait: it extends the history index, deletes what is expired or belongs to deleted sensors, forgets old sessions,
-// tokens and commands, and keeps the write-ahead log small. It returns nil when ctx ends. Errors are logged and the work tried again; without
+// tokens, commands and entries of the audit trail, and keeps the write-ahead log small. It returns nil when ctx ends. Errors are logged and the work tried again; without
 // Run the store is correct, only slower and larger by and by.
 func (d *DB) Run(ctx context.Context) error {
 	steps := []*step{
@@ -35,6 +35,7 @@ func (d *DB) Run(ctx context.Context) error {
 		{name: "forget tokens", run: d.forgetTokens},
 		{name: "forget letters", run: d.forgetLetters},
 		{name: "forget creations", run: d.forgetCreations},
+		{name: "forget audit", run: d.forgetEntries},
 		{name: "truncate log", run: d.truncate},
 	}
 	for ctx.Err() == nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 
@@ -43,6 +44,15 @@ func checkLibrary() error {
 		return fmt.Errorf("SQLite %s is linked, 3.51.3 or newer is needed", name)
 	}
 	return nil
+}
+
+// fileName is the database in the data directory.
+const fileName = "sensorcast.db"
+
+// Exists reports whether there is a database in the directory.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, fileName))
+	return err == nil
 }
 
 // createPrivate makes the file with mode 0600 if it is not there; the write-ahead log and its index inherit the mode.

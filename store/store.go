@@ -1,5 +1,5 @@
-// Package store keeps what must outlive the process: accounts, logins, the sensor registry, strangers, commands, the log of readings and
-// the state of MQTT sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people
+// Package store keeps what must outlive the process: accounts, logins, the sensor registry, strangers, commands, the audit trail, the log of readings
+// and the state of MQTT sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people
 // (api and bridge read) and back to devices (broker begins with [DB.Sessions]).
 //
 //	ingest ──Record──► writer ──► readings (append-only log), mqtt_* (sessions)     one transaction, synchronous=FULL
@@ -31,6 +31,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sensorcast/audit"
 	"sensorcast/auth"
 	"sensorcast/command"
 	"sensorcast/inbox"
@@ -39,8 +40,9 @@ import (
 
 // Config says where the data is and how long readings are kept.
 type Config struct {
-	Dir    string        // created with mode 0700 if absent
-	Retain time.Duration // readings that arrived longer ago are deleted, except each sensor's latest; zero: kept for ever
+	Dir         string        // created with mode 0700 if absent
+	Retain      time.Duration // readings that arrived longer ago are deleted, except each sensor's latest; zero: kept for ever
+	AuditRetain time.Duration // entries of the audit trail are deleted after this; zero: kept for ever
 }
 
 // DB is an open store.
@@ -59,7 +61,8 @@ type DB struct {
 	seen          atomic.Int64 // highest seq handed to Record, stored or not
 	settled       atomic.Int64 // all up to this seq is stored, or will never be
 	prunedTo      atomic.Int64 // readings up to this seq may have been deleted for their age
-	spending      spending
+	spending      gathering[*spentToken]
+	entering      gathering[entered]
 	importing     chan struct{} // holds one element while somebody imports
 	args          []any         // Record's, kept to be used again; guarded by write's turn
 	end           int64         // seq of the last reading recorded; guarded by write's turn
@@ -73,6 +76,7 @@ type DB struct {
 	tokensNext    time.Time     // when expired tokens are; used by Run only
 	creationsNext time.Time     // when old creations are; used by Run only
 	lettersNext   time.Time     // when expired letter tokens and invitations are; used by Run only
+	entriesNext   time.Time     // when old entries of the audit trail are; used by Run only
 	truncateNext  time.Time     // when the write-ahead log may be truncated again; used by Run only
 	counters      counters
 
@@ -88,6 +92,7 @@ var (
 	_ ingest.Recorder = (*DB)(nil)
 	_ command.Keeper  = (*DB)(nil)
 	_ inbox.Keeper    = (*DB)(nil)
+	_ audit.Keeper    = (*DB)(nil)
 )
 
 // Open locks the directory, opens or creates the database in it, brings its schema up to date and checks that it will keep its
@@ -103,7 +108,7 @@ func Open(cfg Config, log *slog.Logger) (*DB, error) {
 	}
 	d := &DB{
 		cfg:       cfg,
-		path:      filepath.Join(dir, "sensorcast.db"),
+		path:      filepath.Join(dir, fileName),
 		log:       log.With("component", "store"),
 		lock:      lock,
 		failed:    make(chan error, 1),

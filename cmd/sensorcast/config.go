@@ -34,6 +34,7 @@ type settings struct {
 	SilenceAfter   time.Duration `name:"silence-after" default:"10m" help:"A sensor without its own setting counts as silent after this."`
 	TicketTTL      time.Duration `name:"ticket-ttl" default:"5s" help:"How long a WebSocket ticket may be redeemed; at most 30s."`
 	Retain         time.Duration `name:"retain" default:"720h" help:"Raw readings are kept this long."`
+	AuditRetain    time.Duration `name:"audit-retain" default:"8760h" help:"Who did what is kept this long."`
 	MaxPayload     int           `name:"max-payload" default:"65536" placeholder:"BYTES" help:"Largest telemetry payload."`
 	ConnectTimeout time.Duration `name:"connect-timeout" default:"10s" help:"For an MQTT client's first packet, TLS handshake included."`
 	AllowedOrigins []string      `name:"allowed-origins" placeholder:"ORIGIN" help:"Other origins whose pages may open the WebSocket, as https://host[:port]."`
@@ -58,6 +59,8 @@ const (
 	minMaxPayload = 256
 	maxMaxPayload = 16 << 20
 	minRetain     = time.Minute
+
+	minAuditRetain = time.Hour // a trail that is gone before anybody can look is none
 )
 
 // Validate is called by the parser once all sources have been read; its errors name the flag.
@@ -69,6 +72,8 @@ func (s *settings) Validate() error {
 		return errors.New("--silence-after must be at least 1s")
 	case s.Retain < minRetain:
 		return fmt.Errorf("--retain must be at least %s", minRetain)
+	case s.AuditRetain < minAuditRetain:
+		return fmt.Errorf("--audit-retain must be at least %s", minAuditRetain)
 	case s.MaxPayload < minMaxPayload || s.MaxPayload > maxMaxPayload:
 		return fmt.Errorf("--max-payload must lie between %d and %d bytes", minMaxPayload, maxMaxPayload)
 	case s.ConnectTimeout < 100*time.Millisecond:
@@ -160,10 +165,10 @@ func (c *configFile) Validate(app *kong.Application) error {
 	return nil
 }
 
-// Resolve gives a flag its value from the file, unless the environment has one.
+// Resolve gives a flag its value from the file, unless the environment has one. Shielded flags have neither.
 func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	value, ok := c.values[yamlKey(flag)]
-	if !ok || value == nil {
+	if !ok || value == nil || len(flag.Envs) == 0 {
 		return nil, nil
 	}
 	for _, name := range flag.Envs {

@@ -82,7 +82,7 @@ func (c *demoCommand) populate(ctx context.Context, s *server) error {
 	if err != nil {
 		return err
 	}
-	if err := api.signIn(ctx, demoUser, keep.Password); err != nil {
+	if err := api.signIn(ctx, demoUser, keep.Password, ""); err != nil {
 		return fmt.Errorf("demo account: %w", err)
 	}
 	err = api.post(ctx, "sensors", map[string]any{

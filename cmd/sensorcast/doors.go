@@ -17,7 +17,7 @@ import (
 func (s *server) serve() {
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
-	mux.Handle("GET /ws", s.hub.Handler(s.pipe, s.commands))
+	mux.Handle("GET /ws", s.hub.Handler(s.pipe, witnessed{s.commands, s.trail, s.directory}))
 	mux.Handle("GET /mqtt", s.tunnel)
 	for _, path := range []string{"/api/", "/openapi.json", "/openapi.yaml", "/healthz", "/readyz"} {
 		mux.Handle(path, s.api.Handler())
@@ -29,6 +29,7 @@ func (s *server) serve() {
 	}
 	s.serveHTTP("http", plain, nil)
 	s.serveHTTP("admin", adminHandler(s), nil)
+	s.serveControl()
 	// Hijacked sockets are not the HTTP server's any more: the hub closes them, and before the server stops.
 	s.onStop("live sockets", s.hub.Close)
 	for _, name := range []string{"mqtt", "mqtts"} {
@@ -58,10 +59,12 @@ const (
 
 // serveHTTP serves h on a listener, over TLS if there is a configuration.
 func (s *server) serveHTTP(name string, h http.Handler, secure *tls.Config) {
-	l := s.listeners.get(name)
-	if l == nil {
-		return
+	if l := s.listeners.get(name); l != nil {
+		s.serveOn(name, l, h, secure)
 	}
+}
+
+func (s *server) serveOn(name string, l net.Listener, h http.Handler, secure *tls.Config) {
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,

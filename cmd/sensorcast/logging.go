@@ -17,6 +17,13 @@ func newLogger(level *slog.LevelVar) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }
 
+// warnings is the level of commands whose output is something else.
+func warnings() *slog.LevelVar {
+	level := new(slog.LevelVar)
+	level.Set(slog.LevelWarn)
+	return level
+}
+
 // parseLevel maps the flag's words, which the parser has checked.
 func parseLevel(word string) slog.Level {
 	var l slog.Level

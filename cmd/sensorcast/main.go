@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -24,6 +25,9 @@ type commands struct {
 	Demo     demoCommand     `cmd:"" help:"Run a server on loopback with a demo account and a simulated fleet."`
 	Simulate simulateCommand `cmd:"" help:"Run a seeded fleet of MQTT sensors against any broker."`
 	Watch    watchCommand    `cmd:"" help:"Show live readings in the terminal, the way a browser gets them."`
+	User     userCommand     `cmd:"" help:"Accounts."`
+	Sensor   sensorCommand   `cmd:"" help:"The registry of sensors."`
+	Audit    auditCommand    `cmd:"" help:"List who did what."`
 	Config   configCommand   `cmd:"" help:"Check or print the configuration."`
 	OpenAPI  openapiCommand  `cmd:"" name:"openapi" help:"Print the OpenAPI description of the REST interface."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
@@ -42,6 +46,8 @@ func run(args []string) int {
 		kong.Description("MQTT in, authorised live readings out to the browser."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.PostBuild(shieldFlags),
+		kong.PostBuild(showExamples),
 		kong.DefaultEnvars("SENSORCAST"),
 		kong.Resolvers(file),
 		kong.Vars{"version": versionString()},
@@ -52,7 +58,7 @@ func run(args []string) int {
 	}
 	kctx, err := parser.Parse(args)
 	if err != nil {
-		return fail(err)
+		return fail(usageError{err})
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -65,9 +71,12 @@ func run(args []string) int {
 	return 0
 }
 
-// fail prints one clear line and returns the exit status.
+// fail prints one clear line and returns the exit status: 2 for a command line that cannot be carried out, 1 for what went wrong.
 func fail(err error) int {
 	fmt.Fprintln(os.Stderr, "sensorcast:", err)
+	if _, misused := errors.AsType[usageError](err); misused {
+		return 2
+	}
 	return 1
 }
 

@@ -46,6 +46,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.store(e)
 	c.auth(e)
 	c.mail(e)
+	c.audit(e)
 	c.api(e)
 	c.edge(e)
 }
@@ -229,6 +230,12 @@ func (c *collector) mail(e emitter) {
 	}
 	e.count("letter_retries_total", "Attempts to send a letter that failed for a time.", s.Retried)
 	e.gauge("letters_waiting", "Letters waiting to be sent.", float64(s.Waiting))
+}
+
+func (c *collector) audit(e emitter) {
+	s := c.s.trail.Stats()
+	e.count("audit_entries_total", "Entries of the audit trail written.", s.Written)
+	e.count("audit_entries_lost_total", "Entries the store did not take; each is in the log.", s.Lost)
 }
 
 func (c *collector) api(e emitter) {

@@ -12,6 +12,7 @@ import (
 
 	"sensorcast/alert"
 	"sensorcast/api"
+	"sensorcast/audit"
 	"sensorcast/auth"
 	"sensorcast/bridge"
 	"sensorcast/broker"
@@ -59,6 +60,7 @@ type server struct {
 	directory *auth.Directory
 	mail      *mail.Queue // nil: no letters
 	auth      *auth.Service
+	trail     *audit.Trail
 	changes   *auth.Changes
 	watch     *alert.Watch
 	pipe      *ingest.Pipe

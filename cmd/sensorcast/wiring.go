@@ -15,6 +15,7 @@ import (
 
 	"sensorcast/alert"
 	"sensorcast/api"
+	"sensorcast/audit"
 	"sensorcast/auth"
 	"sensorcast/bridge"
 	"sensorcast/broker"
@@ -26,11 +27,11 @@ import (
 )
 
 func (s *server) openStore() error {
-	db, err := store.Open(store.Config{Dir: s.settings.DataDir, Retain: s.settings.Retain}, s.log)
+	db, err := store.Open(store.Config{Dir: s.settings.DataDir, Retain: s.settings.Retain, AuditRetain: s.settings.AuditRetain}, s.log)
 	if err != nil {
 		return err
 	}
-	s.store = db
+	s.store, s.trail = db, audit.New(db, s.log)
 	s.onStop("store", func(context.Context) error { return db.Close() })
 	s.background("store upkeep", func(ctx context.Context) {
 		if err := db.Run(ctx); err != nil && ctx.Err() == nil {
@@ -171,7 +172,7 @@ func (s *server) wireUp(cores int) error {
 		TrustedProxies: proxies,
 	}, api.Deps{
 		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store, Sharing: s.store, Transfers: s.store,
-		Intake: s.pipe, Commands: s.commands, Inbox: s.inbox, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
+		Intake: s.pipe, Commands: s.commands, Inbox: s.inbox, Audit: s.trail, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
 		Events: func(w http.ResponseWriter, r *http.Request, q api.EventRequest) error {
 			return events.Serve(w, r, bridge.EventRequest(q))
 		},
@@ -179,6 +180,13 @@ func (s *server) wireUp(cores int) error {
 	s.onStop("REST interface", func(context.Context) error { s.api.Close(); return nil })
 	s.startWatch()
 	return nil
+}
+
+// quietAPI is the REST interface for a directory whose sensors nobody listens to.
+func (s *server) quietAPI() *api.API {
+	return api.New(api.Config{Version: versionString(), Registration: s.settings.Registration}, api.Deps{
+		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store, Audit: s.trail, Ready: s.store.Ready, Log: s.log,
+	})
 }
 
 // openBroker starts the MQTT front door where it stopped: with the sessions, queues, wills and retained messages the store has kept.
