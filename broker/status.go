@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -25,19 +26,25 @@ const (
 	anySerial    = "x" // stands for all in the question whether a filter matches the status of any
 )
 
+// maxAlertNews is how many steps of alerts may wait to be published.
+const maxAlertNews = 1 << 16
+
 // news is the sensors whose status is to be published, in order. A sensor that steps again before its turn is in it once: what is
-// published is what holds then. So there are never more than sensors, but for those removed meanwhile.
+// published is what holds then. So there are never more than sensors, but for those removed meanwhile. Steps of alerts are each published
+// as they were told; what is over maxAlertNews is dropped and counted.
 type news struct {
 	mu      sync.Mutex
 	waiting []bulletin            // guarded by mu
+	alerts  int                   // guarded by mu: of waiting
 	known   map[bulletin]struct{} // guarded by mu: what waits
 	wake    chan struct{}
 }
 
-// bulletin is a sensor whose status is to be published, or one that is no more.
+// bulletin is a sensor whose status is to be published, or one that is no more, or a step of an alert.
 type bulletin struct {
 	serial string
-	owner  int64 // of a removed sensor: who may have its status; zero: it is not removed
+	owner  int64  // of a removed sensor: who may have its status; zero: it is not removed
+	alert  string // of an alert: the payload
 }
 
 func newNews() *news {
@@ -57,12 +64,31 @@ func (n *news) add(b bulletin) {
 	}
 }
 
+// addAlert is add for a step of an alert, and reports whether there was room.
+func (n *news) addAlert(b bulletin) bool {
+	n.mu.Lock()
+	full := n.alerts >= maxAlertNews
+	if !full {
+		n.alerts++
+		n.waiting = append(n.waiting, b)
+	}
+	n.mu.Unlock()
+	if full {
+		return false
+	}
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
 // take returns all that waits, in order.
 func (n *news) take() []bulletin {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	all := n.waiting
-	n.waiting = nil
+	n.waiting, n.alerts = nil, 0
 	clear(n.known)
 	return all
 }
@@ -71,6 +97,18 @@ func (n *news) take() []bulletin {
 func (b *Broker) StateChanged(c telemetry.StateChange) {
 	if b.sessions.subscriptions.Load() > 0 {
 		b.news.add(bulletin{serial: c.Serial})
+	}
+}
+
+// AlertChanged has a step of an alert published, to those who subscribe by then: it is an event, and nothing is retained of it. It touches
+// memory only and never blocks.
+func (b *Broker) AlertChanged(a telemetry.Alert) {
+	if b.sessions.subscriptions.Load() == 0 {
+		return
+	}
+	payload, _ := json.Marshal(a) // strings, numbers and times always marshal
+	if !b.news.addAlert(bulletin{serial: a.Serial, alert: string(payload)}) {
+		b.counters.alertsDropped.Add(1)
 	}
 }
 
@@ -83,7 +121,7 @@ func (b *Broker) statusChanged(ch auth.Change) {
 	case auth.SensorAdded:
 		b.news.add(bulletin{serial: ch.Serial})
 	case auth.SensorRemoved:
-		b.news.add(bulletin{ch.Serial, ch.UserID})
+		b.news.add(bulletin{serial: ch.Serial, owner: ch.UserID})
 	}
 }
 
@@ -93,14 +131,23 @@ func (b *Broker) publishNews() {
 		select {
 		case <-b.news.wake:
 			for _, n := range b.news.take() {
-				if n.owner != 0 {
-					b.clearStatus(n)
-				} else if m := b.status(n.serial); m != nil {
-					b.publish(m)
-				}
+				b.announce(n)
 			}
 		case <-b.stop:
 			return
+		}
+	}
+}
+
+func (b *Broker) announce(n bulletin) {
+	switch {
+	case n.owner != 0:
+		b.clearStatus(n)
+	case n.alert != "":
+		b.publish(&state.Message{Topic: telemetry.AlertTopic(n.serial), Payload: []byte(n.alert), QoS: 1})
+	default:
+		if m := b.status(n.serial); m != nil {
+			b.publish(m)
 		}
 	}
 }
