@@ -33,6 +33,7 @@ func (d *DB) Run(ctx context.Context) error {
 		{name: "forget sessions", run: d.forgetSessions},
 		{name: "forget commands", run: d.forgetCommands},
 		{name: "forget tokens", run: d.forgetTokens},
+		{name: "forget alerts", run: d.forgetAlerts},
 		{name: "truncate log", run: d.truncate},
 	}
 	for ctx.Err() == nil {

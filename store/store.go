@@ -69,6 +69,7 @@ type DB struct {
 	forgetNext   time.Time    // when old sessions are looked for again; used by Run only
 	settledNext  time.Time    // when old commands are; used by Run only
 	tokensNext   time.Time    // when expired tokens are; used by Run only
+	alertsNext   time.Time    // when old incidents are; used by Run only
 	truncateNext time.Time    // when the write-ahead log may be truncated again; used by Run only
 	counters     counters
 
