@@ -60,6 +60,11 @@ type Presence interface {
 	Connection(serial string) telemetry.Connection
 }
 
+// Cadences knows the rhythms of sensors. Cadence is called per listed sensor and must not block.
+type Cadences interface {
+	Cadence(sensorID int64) (c telemetry.Cadence, known bool)
+}
+
 // Events answers r with a stream of live readings and returns when it is over; bridge.Events does. An error means that nothing was
 // written: telemetry.ErrUnauthenticated, telemetry.ErrForbidden, telemetry.ErrInvalid, telemetry.ErrUnavailable. The mistakes in it name
 // their whole place, such as "query.ticket".
@@ -76,7 +81,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix // peers whose X-Forwarded-For and X-Forwarded-Proto are believed; empty: nobody's
 }
 
-// Deps are the parts the API stands on. All are needed except Presence (nil: nobody is connected) and Ready (nil: always ready).
+// Deps are the parts the API stands on. All are needed except Presence (nil: nobody is connected), Cadences (nil: none is known) and Ready (nil:
+// always ready).
 type Deps struct {
 	Auth      *auth.Service
 	Directory *auth.Directory
@@ -87,6 +93,8 @@ type Deps struct {
 	Commands  Commands
 	Events    Events
 	Presence  Presence
+	Alerts    Alerts
+	Cadences  Cadences
 	Ready     func(ctx context.Context) error // nil error: the parts behind the API can serve now
 	Log       *slog.Logger
 }
@@ -146,6 +154,7 @@ func New(cfg Config, deps Deps) *API {
 	a.sensorRoutes()
 	a.secretRoutes()
 	a.commandRoutes()
+	a.alertRoutes()
 	a.readingRoutes()
 	a.telemetryRoutes()
 	a.ticketRoutes()

@@ -11,15 +11,16 @@ import (
 )
 
 type sensorDraft struct {
-	Serial       string   `json:"serial_no,omitempty" doc:"1 to 64 letters, digits and . _ : - (not first); generated when absent"`
-	Name         string   `json:"name,omitempty"`
-	Description  string   `json:"description,omitempty"`
-	MACAddress   string   `json:"mac_address,omitempty"`
-	SensorType   string   `json:"sensor_type,omitempty" doc:"wall_mount, outdoor, ceiling_mount, or a word of one's own"`
-	Manufacturer string   `json:"manufacturer,omitempty"`
-	Tags         []string `json:"tags,omitempty"`
-	SilenceAfter *int64   `json:"silence_after,omitempty" nullable:"true" minimum:"1" maximum:"31622400" doc:"Seconds without a reading until the sensor counts as silent; null: the server's default"`
-	Secret       string   `json:"secret_key,omitempty" writeOnly:"true" doc:"At least 16 characters; generated when absent, which is better"`
+	Serial       string      `json:"serial_no,omitempty" doc:"1 to 64 letters, digits and . _ : - (not first); generated when absent"`
+	Name         string      `json:"name,omitempty"`
+	Description  string      `json:"description,omitempty"`
+	MACAddress   string      `json:"mac_address,omitempty"`
+	SensorType   string      `json:"sensor_type,omitempty" doc:"wall_mount, outdoor, ceiling_mount, or a word of one's own"`
+	Manufacturer string      `json:"manufacturer,omitempty"`
+	Tags         []string    `json:"tags,omitempty"`
+	SilenceAfter *int64      `json:"silence_after,omitempty" nullable:"true" minimum:"1" maximum:"31622400" doc:"Seconds without a reading until the sensor counts as silent; null: the server's default"`
+	SilenceMode  silenceMode `json:"silence_mode,omitempty" enum:"fixed,learned" doc:"fixed when absent; learned: its own rhythm says how long, once it is known"`
+	Secret       string      `json:"secret_key,omitempty" writeOnly:"true" doc:"At least 16 characters; generated when absent, which is better"`
 }
 
 type sensorCreated struct {
@@ -41,6 +42,7 @@ func (a *API) createSensor(ctx context.Context, in *struct{ Body sensorDraft }) 
 		SensorType:   draft.SensorType,
 		Manufacturer: draft.Manufacturer,
 		Tags:         draft.Tags,
+		Learned:      draft.SilenceMode == silenceLearned,
 	}
 	if draft.SilenceAfter != nil {
 		s.SilenceAfter = time.Duration(*draft.SilenceAfter) * time.Second
@@ -78,7 +80,7 @@ func (a *API) enter(ctx context.Context, s *telemetry.Sensor, secret string) err
 			return err
 		}
 		a.deps.Directory.Put(auth.Device{SensorID: s.ID, Serial: s.Serial, OwnerID: s.OwnerID, Secrets: []auth.Secret{{Hash: hash}}})
-		a.deps.Changes.Notify(auth.Change{Kind: auth.SensorAdded, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter})
+		a.deps.Changes.Notify(auth.Change{Kind: auth.SensorAdded, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter, SilenceLearned: s.Learned})
 		return nil
 	})
 }

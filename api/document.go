@@ -42,6 +42,7 @@ func (a *API) describe() {
 				{Name: tagAccounts, Description: "Logging in and out, and one's own account"},
 				{Name: tagSensors, Description: "The registry of one's own sensors"},
 				{Name: tagCommands, Description: "What sensors are asked to do"},
+				{Name: tagAlerts, Description: "What was wrong with sensors, and what happened to them"},
 				{Name: tagReadings, Description: "What sensors measured"},
 				{Name: tagTickets, Description: "Live readings: single-use tickets that open a WebSocket, and event streams"},
 				{Name: tagServer, Description: "The server itself"},
@@ -61,6 +62,7 @@ const (
 	tagAccounts = "accounts"
 	tagSensors  = "sensors"
 	tagCommands = "commands"
+	tagAlerts   = "alerts"
 	tagReadings = "readings"
 	tagTickets  = "tickets"
 	tagServer   = "server"
@@ -78,7 +80,7 @@ func handle[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O
 	if len(op.Security) > 0 {
 		op.Errors = append(op.Errors, http.StatusUnauthorized)
 	}
-	if strings.Contains(op.Path, "{serial_no}") && !allows(op.Security, schemeSensor) {
+	if strings.Contains(op.Path, "{") && !allows(op.Security, schemeSensor) {
 		op.Errors = append(op.Errors, http.StatusNotFound)
 	}
 	op.Errors = append(op.Errors, http.StatusUnprocessableEntity)

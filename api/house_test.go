@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"sensorcast/alert"
 	"sensorcast/auth"
 	"sensorcast/command"
 	"sensorcast/ingest"
@@ -34,6 +35,7 @@ type house struct {
 	auth    *auth.Service
 	pipe    *ingest.Pipe
 	box     *command.Outbox
+	watch   *alert.Watch
 	changes *changeLog
 	logs    *logBuffer
 }
@@ -56,6 +58,8 @@ func newHouse(t *testing.T, options ...option) *house {
 	h.pipe = ingest.New(ingest.Config{LastSeq: h.db.LastSeq()}, h.db, log)
 	h.box = command.New(h.db, h.dir, h.pipe, log)
 	must(t, h.box.Load(t.Context()))
+	h.watch = alert.New(alert.Config{}, h.db, h.dir, log)
+	must(t, h.watch.Load(t.Context()))
 	writing, stop := context.WithCancel(context.Background())
 	written := make(chan struct{})
 	go func() { // ends when the cleanup stops it
@@ -65,10 +69,12 @@ func newHouse(t *testing.T, options ...option) *house {
 	changes := &auth.Changes{}
 	changes.Watch(h.changes)
 	changes.Watch(h.box)
+	changes.Watch(h.watch)
 
 	cfg := Config{Version: "v1.2.3", Registration: "open", SilenceAfter: 10 * time.Minute}
 	policy := auth.Config{Registration: "open"}
 	deps := Deps{Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Intake: h.pipe, Commands: h.box, Events: new(stage).serve, Ready: h.db.Ready, Log: log}
+	deps.Alerts, deps.Cadences = h.watch.Incidents(), h.watch
 	for _, o := range options {
 		o(&cfg, &policy, &deps)
 	}
