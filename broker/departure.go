@@ -8,8 +8,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/mochi-mqtt/server/v2/packets"
-
 	"sensorcast/auth"
 	"sensorcast/telemetry"
 )
@@ -50,12 +48,10 @@ func (b *Broker) Standing(serial string) telemetry.Standing {
 	}
 }
 
-// departed notes how the connection ended, if that says something of its sensor: not where another of its connections took the session
-// over, nor where we stop.
+// departed notes how the connection ended, unless that is because we stop. Where another one took its session over, that forgets it again.
 func (b *Broker) departed(c *conn) {
 	p := c.principal
-	closed := c.closedFor.Load()
-	if p.Kind != auth.Sensor || b.closing.Load() || closed != nil && *closed == packets.ErrSessionTakenOver {
+	if p.Kind != auth.Sensor || b.closing.Load() {
 		return
 	}
 	if dev, known := b.dir.Lookup(p.Serial); !known || dev.SensorID != p.SensorID {
@@ -63,7 +59,7 @@ func (b *Broker) departed(c *conn) {
 	}
 	d := telemetry.Departure{At: telemetry.Now()}
 	will := c.session.willText()
-	switch {
+	switch closed := c.closedFor.Load(); {
 	case c.parted:
 		d.Cause = telemetry.CauseDisconnected
 	case closed != nil:

@@ -16,15 +16,17 @@ const (
 
 	octave = 1 << 23 // from one number to its double
 
-	// typical moves by a sixteenth of what a gap differs, of half an octave at most: one outage does not move it, a new setting of the
-	// sensor is learned in some dozens of readings.
+	// typical is the mean of the first gaps, and then moves by a sixteenth of what a gap differs, of half an octave at most: one outage does
+	// not move it, a new setting of the sensor is learned in some dozens of readings.
 	weight  = 16
 	maxPull = octave / 2
 
-	// long goes up by half of what a gap is longer, of an octave at most, and down with each that is not by a 512th of its way to typical.
-	// For gaps of most shapes it comes to rest where some few in a hundred are longer. One outage raises it by two fifths.
+	// long goes up by half of what a gap is longer, of an octave at most, and down with each that is not by a part of its way to typical: an
+	// eighth at first, so that what it began with is soon forgotten, and a 516th in the end. For gaps of most shapes it comes to rest where
+	// some few in a hundred are longer. One outage raises it by two fifths.
 	maxRise = octave
-	descent = 512
+	descent = 8
+	settles = 128 // gaps², by which the divisor grows by one
 
 	// margin is how many of its long gaps a sensor may be silent.
 	margin  = 3
@@ -71,11 +73,15 @@ func (r *Rhythm) Learn(gap time.Duration) (moved bool) {
 	if r.gaps < math.MaxUint8 {
 		r.gaps++
 	}
-	r.typical += min(max(x-r.typical, -maxPull), maxPull) / min(int32(r.gaps), weight)
+	if n := int32(r.gaps); n <= weight {
+		r.typical += (x - r.typical) / n
+	} else {
+		r.typical += min(max(x-r.typical, -maxPull), maxPull) / weight
+	}
 	if x > r.long {
 		r.long += min(x-r.long, maxRise) / 2
 	} else {
-		r.long -= (r.long - r.typical) / descent
+		r.long -= (r.long - r.typical) / (descent + int32(r.gaps)*int32(r.gaps)/settles)
 	}
 	r.long = max(r.long, r.typical)
 	return r.gaps >= Enough && (far(r.typical, r.keptTypical) || far(r.long, r.keptLong))

@@ -102,6 +102,20 @@ func TestRhythm_FollowsANewSetting(t *testing.T) {
 	}
 }
 
+// What happened to be the first gap, say of a sensor that was set up and then carried to its place, does not stay.
+func TestRhythm_ForgetsHowItBegan(t *testing.T) {
+	r := learned(40, func(int) time.Duration { return time.Minute })
+	long := learned(40, func(i int) time.Duration {
+		if i == 0 {
+			return 10 * time.Hour
+		}
+		return time.Minute
+	})
+	if long.Silence() > 2*r.Silence() {
+		t.Errorf("got silence %v, want not far from %v", long.Silence(), r.Silence())
+	}
+}
+
 func TestRhythm_StaysWithinItsBounds(t *testing.T) {
 	for gap, want := range map[time.Duration]time.Duration{
 		0: floor, -time.Hour: floor, time.Second: floor, 10 * time.Second: floor, 100 * 24 * time.Hour: ceiling, 1 << 62: ceiling,
