@@ -76,15 +76,15 @@ func (i *Incidents) Tell(to ...Listener) {
 	i.turn <- struct{}{}
 }
 
-// change makes a change in the store and tells of the steps that it has made, while no other is made.
-func (i *Incidents) change(ctx context.Context, make func() ([]telemetry.Alert, error)) error {
+// change applies a change to the store and tells of the steps that it has made, while no other is made.
+func (i *Incidents) change(ctx context.Context, apply func() ([]telemetry.Alert, error)) error {
 	select {
 	case <-i.turn:
 	case <-ctx.Done():
 		return fmt.Errorf("%w: wait for incidents: %w", telemetry.ErrUnavailable, ctx.Err())
 	}
 	defer func() { i.turn <- struct{}{} }()
-	steps, err := make()
+	steps, err := apply()
 	if err != nil {
 		return err
 	}
