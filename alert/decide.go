@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	decideAtOnce = 100 // sensors marked in one transaction, which holds up commits of readings
+	decideAtOnce = 50 // sensors marked, or returned, in one transaction, which holds up commits of readings for some milliseconds
 
 	retryAfter = tenths(50) // after the store could not
 
