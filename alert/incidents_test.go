@@ -180,7 +180,9 @@ func TestIncident_FlappingIsToldOnceAndEndsByItself(t *testing.T) {
 
 func TestIncident_SaysWhy(t *testing.T) {
 	inWard(t, 2, func(w *ward) {
+		w.mu.Lock()
 		w.door["S1"] = telemetry.Standing{Departure: telemetry.Departure{At: telemetry.Now(), Cause: telemetry.CauseKeepAlive}}
+		w.mu.Unlock()
 		at := telemetry.Now().Time().Format("15:04 UTC")
 		wait(11 * time.Minute)
 		for _, a := range w.alerts {

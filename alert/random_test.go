@@ -23,9 +23,10 @@ func TestIncident_AtRandom(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			upTo := func(most time.Duration) time.Duration { return time.Duration(random.Int64N(int64(most))) }
 			inWard(t, sensors, func(w *ward) {
+				w.steady = true
+				w.restart(0)
 				fallen := map[string]int{}
 				for step := range steps {
-					w.incidents.etiquette.Flaps = 0
 					n := 1 + random.IntN(sensors)
 					what := "read"
 					switch random.IntN(8) {

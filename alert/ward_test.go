@@ -27,17 +27,22 @@ type ward struct {
 	db     *store.DB
 	cfg    Config
 	offset atomic.Int64 // of the wall clock, nanoseconds
-	door   map[string]telemetry.Standing
+	steady bool         // nothing counts as flapping, from the next start on
 	seq    int64
 	halt   func()
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards all below
+	door   map[string]telemetry.Standing
 	told   []string
 	alerts []telemetry.Alert
 }
 
 // Standing implements Door.
-func (w *ward) Standing(serial string) telemetry.Standing { return w.door[serial] }
+func (w *ward) Standing(serial string) telemetry.Standing {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.door[serial]
+}
 
 // StateChanged implements Watcher.
 func (w *ward) StateChanged(c telemetry.StateChange) { w.note(c.Serial + " " + string(c.State)) }
@@ -115,6 +120,9 @@ func (w *ward) start() {
 		Mono: func() time.Duration { return time.Since(began) },
 	}
 	w.Watch = New(w.cfg, w.db, dir, slog.New(slog.DiscardHandler))
+	if w.steady {
+		w.incidents.etiquette.Flaps = 0
+	}
 	if err := w.Load(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
