@@ -16,6 +16,7 @@ const million = 1_000_000
 
 // fleet is a Keeper of n sensors that have all just been heard, and remembers nothing.
 type fleet struct {
+	Ledger
 	n    int64
 	seen telemetry.Millis
 }
@@ -28,12 +29,20 @@ func (f fleet) Liveness(_ context.Context, after int64, limit int) (page []telem
 	return page, nil
 }
 
-func (f fleet) Silence(_ context.Context, due []telemetry.Liveness) ([]telemetry.Liveness, error) {
+func (f fleet) Silence(_ context.Context, due []telemetry.Liveness, _ telemetry.Opening) ([]telemetry.Liveness, []telemetry.Alert, error) {
 	for i := range due {
 		due[i].SilentFrom = due[i].LastSeenAt
 	}
-	return due, nil
+	return due, nil, nil
 }
+
+func (fleet) Returned(_ context.Context, back []telemetry.Return, _ telemetry.Millis, _ telemetry.Etiquette) ([]bool, []telemetry.Alert, error) {
+	return make([]bool, len(back)), nil, nil
+}
+
+func (fleet) OpenSilences(context.Context) ([]int64, error) { return nil, nil }
+
+func (fleet) KeepCadences(context.Context, map[int64]telemetry.Cadence) error { return nil }
 
 func (f fleet) Heartbeat(context.Context) (telemetry.Heartbeat, error) {
 	return telemetry.Heartbeat{At: telemetry.Now()}, nil
@@ -55,7 +64,7 @@ func load(tb testing.TB) *Watch {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w := New(Config{}, fleet{million, telemetry.Now()}, auth.NewDirectory(keys), slog.New(slog.DiscardHandler))
+	w := New(Config{}, fleet{n: million, seen: telemetry.Now()}, auth.NewDirectory(keys), slog.New(slog.DiscardHandler))
 	if err := w.Load(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}

@@ -127,7 +127,7 @@ func (w *Watch) lookAtTime() {
 	if away > 0 {
 		w.excuse(away, w.longest)
 	}
-	ripe := w.deadlines.due(w.now)
+	ripe := w.deadlines.due(w.now) || len(w.returned) > 0
 	w.mu.Unlock()
 	if away > 0 {
 		w.counters.graces.Add(1)

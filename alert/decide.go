@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	decideAtOnce = 100 // sensors marked in one transaction, which holds up commits of readings
+	decideAtOnce = 50 // sensors marked, or returned, in one transaction, which holds up commits of readings for some milliseconds
 
 	retryAfter = tenths(50) // after the store could not
 
@@ -22,7 +22,7 @@ type suspect struct {
 	seen telemetry.Millis
 }
 
-// decide takes the steps to silent as their deadlines come. It waits for the store, so it is not the goroutine that looks at the time.
+// decide takes the steps to silent as their deadlines come, and ends the incidents of those that have returned. It waits for the store, so it is not the goroutine that looks at the time.
 func (w *Watch) decide(ctx context.Context) {
 	for failing := false; ; {
 		select {
@@ -30,17 +30,18 @@ func (w *Watch) decide(ctx context.Context) {
 			return
 		case <-w.ripe:
 		}
-		for ctx.Err() == nil {
+		err := w.welcome(ctx)
+		for err == nil && ctx.Err() == nil {
 			some := w.takeDue()
 			if len(some) == 0 {
 				break
 			}
-			err := w.judge(ctx, some)
-			if err != nil && !failing && ctx.Err() == nil {
-				w.log.Warn("silent sensors not marked, will be tried again", "err", err)
-			}
-			failing = err != nil
+			err = w.judge(ctx, some)
 		}
+		if err != nil && !failing && ctx.Err() == nil {
+			w.log.Warn("silences not begun or ended, will be tried again", "err", err)
+		}
+		failing = err != nil
 	}
 }
 
@@ -67,13 +68,26 @@ func (w *Watch) takeDue() (some []suspect) {
 	return some
 }
 
-// judge has the store mark the sensors and takes the steps that follow.
+// judge has the store mark the sensors and open their incidents, and takes the steps that follow: states before incidents.
 func (w *Watch) judge(ctx context.Context, some []suspect) error {
 	due := make([]telemetry.Liveness, len(some))
 	for i, s := range some {
 		due[i] = telemetry.Liveness{SensorID: s.id, LastSeenAt: s.seen}
 	}
-	facts, err := w.keeper.Silence(ctx, due)
+	err := w.incidents.change(ctx, func() ([]telemetry.Alert, error) {
+		now := w.clock.Wall()
+		facts, steps, err := w.keeper.Silence(ctx, due, telemetry.Opening{
+			At:        now,
+			Etiquette: w.incidents.etiquette,
+			Explain:   func(l *telemetry.Liveness) (telemetry.Cause, string) { return w.explain(l, now) },
+		})
+		if err == nil {
+			for i := range some {
+				w.settle(some[i], &facts[i])
+			}
+		}
+		return steps, err
+	})
 	if err != nil {
 		w.counters.failures.Add(1)
 		w.mu.Lock()
@@ -83,12 +97,8 @@ func (w *Watch) judge(ctx context.Context, some []suspect) error {
 				w.awaitLocked(e, s.id, w.now+retryAfter)
 			}
 		}
-		return err
 	}
-	for i := range some {
-		w.settle(some[i], &facts[i])
-	}
-	return nil
+	return err
 }
 
 // settle brings an entry in line with what the store has made of it. A reading that came while the store was at it is not lost: the
@@ -111,6 +121,7 @@ func (w *Watch) settle(s suspect, fact *telemetry.Liveness) {
 			back := step(fact)
 			back.State, back.LastSeenAt = telemetry.StateOnline, e.seen
 			steps = append(steps, back)
+			w.returnedLocked(s.id, e.seen)
 			break
 		}
 		e.seen = fact.LastSeenAt

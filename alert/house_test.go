@@ -21,6 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // shelf is a Keeper in memory, which outlives the houses that stand on it.
 type shelf struct {
+	Ledger  // none: what incidents become is tested on the real store
 	mu      sync.Mutex
 	rows    map[int64]*telemetry.Liveness
 	beat    telemetry.Heartbeat
@@ -43,12 +44,12 @@ func (s *shelf) Liveness(_ context.Context, after int64, limit int) (page []tele
 	return page[:min(len(page), limit)], s.err
 }
 
-func (s *shelf) Silence(_ context.Context, due []telemetry.Liveness) ([]telemetry.Liveness, error) {
+func (s *shelf) Silence(_ context.Context, due []telemetry.Liveness, o telemetry.Opening) ([]telemetry.Liveness, []telemetry.Alert, error) {
 	s.call(&s.before)
 	s.mu.Lock()
 	if s.err != nil {
 		defer s.mu.Unlock()
-		return nil, s.err
+		return nil, nil, s.err
 	}
 	facts := make([]telemetry.Liveness, len(due))
 	for i, l := range due {
@@ -63,10 +64,37 @@ func (s *shelf) Silence(_ context.Context, due []telemetry.Liveness) ([]telemetr
 			s.refused++
 		}
 		facts[i] = *row
+		o.Explain(&facts[i])
 	}
 	s.mu.Unlock()
 	s.call(&s.after)
-	return facts, nil
+	return facts, nil, nil
+}
+
+func (s *shelf) Returned(_ context.Context, back []telemetry.Return, _ telemetry.Millis, _ telemetry.Etiquette) ([]bool, []telemetry.Alert, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	settled := make([]bool, len(back))
+	for i, r := range back {
+		row := s.rows[r.SensorID]
+		settled[i] = row == nil || row.State() != telemetry.StateSilent
+	}
+	return settled, nil, s.err
+}
+
+func (s *shelf) OpenSilences(context.Context) ([]int64, error) { return nil, nil }
+
+func (s *shelf) KeepCadences(_ context.Context, all map[int64]telemetry.Cadence) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, c := range all {
+		s.rows[id].Cadence = c
+	}
+	return s.err
+}
+
+func (s *shelf) Announce(context.Context, telemetry.Millis, telemetry.Etiquette) ([]telemetry.Alert, bool, error) {
+	return nil, false, nil
 }
 
 func (s *shelf) call(hook *func()) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"sensorcast/alert/cadence"
 	"sensorcast/telemetry"
 )
 
@@ -27,8 +28,12 @@ func (w *Watch) Load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load sensors: %w", err)
 	}
+	if err := w.reconcile(ctx); err != nil {
+		return fmt.Errorf("load silences: %w", err)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.started = wall
 	w.steppedAt = last.SteppedAt
 	away := max(wall.Sub(last.At), last.GraceUntil.Sub(wall))
 	if wall < last.At {
@@ -56,8 +61,9 @@ func (w *Watch) loadLocked(l *telemetry.Liveness, wall, steppedAt telemetry.Mill
 	}
 	e := w.roll.place(l.SensorID)
 	e.seen, e.at, e.silence = l.LastSeenAt, origin-min(spanOf(age), origin), spanOf(l.SilenceAfter)
+	e.learned, e.rhythm = l.Learned, cadence.Of(l.Cadence.Gaps, l.Cadence.Typical, l.Cadence.Long)
 	w.moveLocked(e, stateOf(l))
-	w.longest = max(w.longest, e.silence)
+	w.spanOf(e) // for longest
 }
 
 // everySensor asks the store for all sensors, page by page.

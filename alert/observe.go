@@ -10,7 +10,7 @@ import (
 func (w *Watch) Observe(r *telemetry.Reading) {
 	w.mu.Lock()
 	if e := w.roll.find(r.SensorID); e != nil && e.state == online {
-		e.seen, e.at = r.ReceivedAt, w.now
+		w.heardLocked(e, r)
 		w.mu.Unlock()
 		return
 	}
@@ -31,7 +31,10 @@ func (w *Watch) comeBack(r *telemetry.Reading) {
 		}
 	}
 	was := e.state
-	e.seen, e.at = r.ReceivedAt, w.now
+	w.heardLocked(e, r)
+	if was == silent {
+		w.returnedLocked(r.SensorID, r.ReceivedAt)
+	}
 	if was != online {
 		w.moveLocked(e, online)
 		w.awaitLocked(e, r.SensorID, w.deadlineOf(e))
@@ -49,8 +52,7 @@ func (w *Watch) AuthorityChanged(c auth.Change) {
 	switch c.Kind {
 	case auth.SensorAdded, auth.SensorChanged:
 		if e := w.enterLocked(c.Serial, c.SensorID); e != nil {
-			e.silence = spanOf(c.SilenceAfter)
-			w.longest = max(w.longest, e.silence)
+			e.silence, e.learned = spanOf(c.SilenceAfter), c.SilenceLearned
 			if at := w.deadlineOf(e); e.due > at { // when it is later, that shows when the earlier one comes
 				w.awaitLocked(e, c.SensorID, at)
 			}
@@ -87,11 +89,7 @@ func (w *Watch) moveLocked(e *entry, to state) {
 
 // deadlineOf is when the sensor is silent if nothing comes.
 func (w *Watch) deadlineOf(e *entry) tenths {
-	span := e.silence
-	if span == 0 {
-		span = w.normally
-	}
-	return w.deadline(e.at, span)
+	return w.deadline(e.at, w.spanOf(e))
 }
 
 func (w *Watch) awaitLocked(e *entry, id int64, at tenths) {

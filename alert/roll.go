@@ -1,6 +1,9 @@
 package alert
 
-import "sensorcast/telemetry"
+import (
+	"sensorcast/alert/cadence"
+	"sensorcast/telemetry"
+)
 
 // state is telemetry.State in a byte.
 type state uint8
@@ -33,13 +36,15 @@ func stateOf(l *telemetry.Liveness) state {
 	return neverSeen
 }
 
-// entry is what is kept of a sensor: 24 bytes.
+// entry is what is kept of a sensor: 40 bytes. What each reading touches lies together at its front.
 type entry struct {
 	seen    telemetry.Millis // arrival of its last reading
 	at      tenths           // the same by the Watch's own clock, or a little earlier
-	silence tenths           // how long it may be silent; zero: as long as others
-	due     tenths           // its key in the heap; zero: it is not there. One there under another key is void
 	state   state
+	learned bool   // its rhythm says how long it may be silent, once it has one
+	silence tenths // how long it may be silent otherwise; zero: as long as others
+	due     tenths // its key in the heap; zero: it is not there. One there under another key is void
+	rhythm  cadence.Rhythm
 }
 
 const pageBits = 6

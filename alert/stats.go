@@ -8,6 +8,19 @@ import (
 
 type counters struct {
 	silent, online, neverSeen, graces, failures, audits, mismatches atomic.Int64
+	opened, acknowledged, resolved, rhythms                         atomic.Int64
+}
+
+// countAlert counts a step by what it has made of the incident.
+func (c *counters) countAlert(a *telemetry.Alert) {
+	switch {
+	case a.ResolvedAt != 0:
+		c.resolved.Add(1)
+	case a.AcknowledgedAt != 0:
+		c.acknowledged.Add(1)
+	default:
+		c.opened.Add(1)
+	}
 }
 
 func (c *counters) count(s telemetry.State) {
@@ -31,6 +44,9 @@ type Stats struct {
 	Audits     int64 // comparisons with the store
 	Mismatches int64 // sensors that differed in the last one; anything but 0 is a defect
 
+	AlertsOpened, AlertsAcknowledged, AlertsResolved int64 // steps of incidents
+	Rhythms                                          int64 // times the rhythm of a sensor was written down
+
 	OnlineNow, SilentNow, NeverSeenNow int // sensors in each state now
 }
 
@@ -40,6 +56,7 @@ func (w *Watch) Stats() Stats {
 	s := Stats{
 		Silent: c.silent.Load(), Online: c.online.Load(), NeverSeen: c.neverSeen.Load(), Graces: c.graces.Load(),
 		Failures: c.failures.Load(), Audits: c.audits.Load(), Mismatches: c.mismatches.Load(),
+		AlertsOpened: c.opened.Load(), AlertsAcknowledged: c.acknowledged.Load(), AlertsResolved: c.resolved.Load(), Rhythms: c.rhythms.Load(),
 	}
 	w.mu.Lock()
 	s.OnlineNow, s.SilentNow, s.NeverSeenNow = w.states[online], w.states[silent], w.states[neverSeen]

@@ -14,15 +14,18 @@ const (
 	maxDoubts   = 1000
 )
 
-// upkeep beats, and compares now and then what is remembered with what is stored.
+// upkeep beats, and with it has done what is due of incidents, and compares now and then what is remembered with what is stored.
 func (w *Watch) upkeep(ctx context.Context) {
 	ticker := time.NewTicker(beatEvery)
 	defer ticker.Stop()
 	var doubts []suspect
 	for beats := 1; ; beats++ {
 		w.beat(ctx)
+		w.keepRhythms(ctx)
+		w.incidents.announce(ctx)
 		select {
 		case <-ctx.Done():
+			w.keepRhythms(ctx)
 			w.beat(ctx)
 			return
 		case <-w.stepped:
@@ -67,6 +70,9 @@ func (w *Watch) audit(ctx context.Context) (doubts []suspect) {
 	if err != nil && ctx.Err() == nil {
 		w.log.Warn("audit of silent sensors failed", "err", err)
 	}
+	if err := w.reconcile(ctx); err != nil && ctx.Err() == nil {
+		w.log.Warn("audit of silences failed", "err", err)
+	}
 	w.counters.audits.Add(1)
 	return doubts
 }
@@ -102,5 +108,5 @@ func (w *Watch) agreesLocked(l *telemetry.Liveness) (entry, bool) {
 		return entry{}, false
 	}
 	deciding := e.state == online && e.due == 0
-	return *e, deciding || e.state == stateOf(l) && e.silence == spanOf(l.SilenceAfter)
+	return *e, deciding || e.state == stateOf(l) && e.silence == spanOf(l.SilenceAfter) && e.learned == l.Learned
 }

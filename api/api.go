@@ -75,6 +75,11 @@ type Presence interface {
 	Connection(serial string) telemetry.Connection
 }
 
+// Cadences knows the rhythms of sensors. Cadence is called per listed sensor and must not block.
+type Cadences interface {
+	Cadence(sensorID int64) (c telemetry.Cadence, known bool)
+}
+
 // Events answers r with a stream of live readings and returns when it is over; bridge.Events does. An error means that nothing was
 // written: telemetry.ErrUnauthenticated, telemetry.ErrForbidden, telemetry.ErrInvalid, telemetry.ErrUnavailable. The mistakes in it name
 // their whole place, such as "query.ticket".
@@ -94,8 +99,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix       // peers whose X-Forwarded-For and X-Forwarded-Proto are believed; empty: nobody's
 }
 
-// Deps are the parts the API stands on. All are needed except Presence (nil: nobody is connected), Ready (nil: always ready) and
-// Audit (nil: there is no trail).
+// Deps are the parts the API stands on. All are needed except Presence (nil: nobody is connected), Cadences (nil: none is known), Ready (nil:
+// always ready) and Audit (nil: there is no trail).
 type Deps struct {
 	Auth      *auth.Service
 	Directory *auth.Directory
@@ -110,6 +115,8 @@ type Deps struct {
 	Audit     *audit.Trail
 	Events    Events
 	Presence  Presence
+	Alerts    Alerts
+	Cadences  Cadences
 	Ready     func(ctx context.Context) error // nil error: the parts behind the API can serve now
 	Log       *slog.Logger
 }
@@ -182,6 +189,7 @@ func New(cfg Config, deps Deps) *API {
 	a.shareRoutes()
 	a.transferRoutes()
 	a.commandRoutes()
+	a.alertRoutes()
 	a.readingRoutes()
 	a.telemetryRoutes()
 	a.ticketRoutes()

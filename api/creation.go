@@ -13,15 +13,16 @@ import (
 
 // SensorDraft describes a sensor to be. It is exported for huma, which sees only such embedded fields.
 type SensorDraft struct {
-	Serial       string   `json:"serial_no,omitempty" doc:"1 to 64 letters, digits and . _ : - (not first); generated when absent"`
-	Name         string   `json:"name,omitempty"`
-	Description  string   `json:"description,omitempty"`
-	MACAddress   string   `json:"mac_address,omitempty"`
-	SensorType   string   `json:"sensor_type,omitempty" doc:"wall_mount, outdoor, ceiling_mount, or a word of one's own"`
-	Manufacturer string   `json:"manufacturer,omitempty"`
-	Tags         []string `json:"tags,omitempty"`
-	SilenceAfter *int64   `json:"silence_after,omitempty" nullable:"true" minimum:"1" maximum:"31622400" doc:"Seconds without a reading until the sensor counts as silent; null: the server's default"`
-	Secret       string   `json:"secret_key,omitempty" writeOnly:"true" doc:"At least 16 characters; generated when absent, which is better"`
+	Serial       string      `json:"serial_no,omitempty" doc:"1 to 64 letters, digits and . _ : - (not first); generated when absent"`
+	Name         string      `json:"name,omitempty"`
+	Description  string      `json:"description,omitempty"`
+	MACAddress   string      `json:"mac_address,omitempty"`
+	SensorType   string      `json:"sensor_type,omitempty" doc:"wall_mount, outdoor, ceiling_mount, or a word of one's own"`
+	Manufacturer string      `json:"manufacturer,omitempty"`
+	Tags         []string    `json:"tags,omitempty"`
+	SilenceAfter *int64      `json:"silence_after,omitempty" nullable:"true" minimum:"1" maximum:"31622400" doc:"Seconds without a reading until the sensor counts as silent; null: the server's default"`
+	SilenceMode  silenceMode `json:"silence_mode,omitempty" enum:"fixed,learned" doc:"fixed when absent; learned: its own rhythm says how long, once it is known"`
+	Secret       string      `json:"secret_key,omitempty" writeOnly:"true" doc:"At least 16 characters; generated when absent, which is better"`
 }
 
 type sensorCreated struct {
@@ -41,6 +42,7 @@ func (d *SensorDraft) sensor(p auth.Principal) telemetry.Sensor {
 		SensorType:   d.SensorType,
 		Manufacturer: d.Manufacturer,
 		Tags:         d.Tags,
+		Learned:      d.SilenceMode == silenceLearned,
 	}
 	if d.SilenceAfter != nil {
 		s.SilenceAfter = time.Duration(*d.SilenceAfter) * time.Second
@@ -114,7 +116,7 @@ func (a *API) admit(e auth.Arrival) auth.Device {
 	s := e.Sensor
 	dev := auth.Device{SensorID: s.ID, Serial: s.Serial, OwnerID: s.OwnerID, Secrets: []auth.Secret{{Hash: e.Secret}}}
 	a.deps.Directory.Put(dev)
-	a.deps.Changes.Notify(auth.Change{Kind: auth.SensorAdded, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter})
+	a.deps.Changes.Notify(auth.Change{Kind: auth.SensorAdded, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter, SilenceLearned: s.Learned})
 	return dev
 }
 

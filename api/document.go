@@ -48,6 +48,7 @@ func (a *API) describe() {
 				{Name: tagInbox, Description: "Sensors that tried to connect and that nobody knows, for admins"},
 				{Name: tagSharing, Description: "Letting others see or manage one's sensors, and giving sensors away"},
 				{Name: tagCommands, Description: "What sensors are asked to do"},
+				{Name: tagAlerts, Description: "What was wrong with sensors, and what happened to them"},
 				{Name: tagReadings, Description: "What sensors measured"},
 				{Name: tagTickets, Description: "Live readings: single-use tickets that open a WebSocket, and event streams"},
 				{Name: tagAudit, Description: "Who did what"},
@@ -72,6 +73,7 @@ const (
 	tagInbox    = "inbox"
 	tagSharing  = "sharing"
 	tagCommands = "commands"
+	tagAlerts   = "alerts"
 	tagReadings = "readings"
 	tagTickets  = "tickets"
 	tagServer   = "server"
@@ -94,7 +96,7 @@ func handle[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O
 	if allows(op.Security, schemeBearer) && scopeOf(op.Security) != auth.ScopeRead {
 		op.Errors = append(op.Errors, http.StatusForbidden) // to API tokens that are not enough
 	}
-	if strings.Contains(op.Path, "{serial_no}") && !allows(op.Security, schemeSensor) {
+	if strings.Contains(op.Path, "{") && !allows(op.Security, schemeSensor) {
 		op.Errors = append(op.Errors, http.StatusNotFound)
 	}
 	op.Errors = append(op.Errors, http.StatusUnprocessableEntity)

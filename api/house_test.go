@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"sensorcast/alert"
 	"sensorcast/audit"
 	"sensorcast/auth"
 	"sensorcast/command"
@@ -37,6 +38,7 @@ type house struct {
 	pipe    *ingest.Pipe
 	box     *command.Outbox
 	inbox   *inbox.Inbox
+	watch   *alert.Watch
 	changes *changeLog
 	logs    *logBuffer
 	mail    *satchel
@@ -60,6 +62,8 @@ func newHouse(t *testing.T, options ...option) *house {
 	h.pipe = ingest.New(ingest.Config{LastSeq: h.db.LastSeq()}, h.db, log)
 	h.box = command.New(h.db, h.dir, h.pipe, log)
 	must(t, h.box.Load(t.Context()))
+	h.watch = alert.New(alert.Config{}, h.db, h.dir, log)
+	must(t, h.watch.Load(t.Context()))
 	writing, stop := context.WithCancel(context.Background())
 	written := make(chan struct{})
 	go func() { // ends when the cleanup stops it
@@ -71,12 +75,14 @@ func newHouse(t *testing.T, options ...option) *house {
 	changes.Watch(h.box)
 	h.inbox = inbox.New(h.db, h.dir, log)
 	changes.Watch(h.inbox)
+	changes.Watch(h.watch)
 
 	cfg := Config{Version: "v1.2.3", Registration: "open", SilenceAfter: 10 * time.Minute}
 	policy := auth.Config{Registration: "open", Courier: h.mail}
 	deps := Deps{
 		Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Sharing: h.db, Transfers: h.db, Intake: h.pipe, Commands: h.box, Inbox: h.inbox,
-		Audit: audit.New(h.db, log), Events: new(stage).serve, Ready: h.db.Ready, Log: log,
+		Audit: audit.New(h.db, log), Alerts: h.watch.Incidents(), Cadences: h.watch,
+		Events: new(stage).serve, Ready: h.db.Ready, Log: log,
 	}
 	for _, o := range options {
 		o(&cfg, &policy, &deps)

@@ -130,6 +130,10 @@ func matrix() map[string]row {
 		"create-command":       forManagers(202, fields{"name": "canary"}),
 		"list-commands":        forViewers(200, nil),
 		"get-connection":       forManagers(200, nil),
+		"list-alerts":          forPeople(200, nil),
+		"get-alert":            forViewers(200, nil),
+		"acknowledge-alert":    forManagers(200, nil),
+		"get-timeline":         forViewers(200, nil),
 		"send-telemetry":       {fields{"t": 1}, [identities]int{401, 401, 401, 202, 401, 401, 401}},
 		"create-ticket":        forViewers(201, fields{"serial_no": matrixSerial}),
 		"create-device-ticket": forAll(401, fields{"serial_no": matrixSerial, "secret_key": "not the secret"}),
@@ -202,9 +206,13 @@ func checkRow(t *testing.T, h *house, people map[int]personFixture, op *huma.Ope
 	defer func() { h.call("DELETE", "/api/v1/sensors/"+matrixSerial, h.loggedIn(mine).access, nil) }()
 	ticket := h.call("POST", "/api/v1/tickets", mine.access, fields{"all": true}).want(http.StatusCreated).fields()["ticket"].(string)
 
+	alert := h.silence(matrixSerial)
+	at := func(serial, alert string) string {
+		return strings.NewReplacer("{serial_no}", serial, "{id}", alert, "{username}", matrixGuest).Replace(op.Path)
+	}
 	tokens := [identities]string{mine.access, theirs.access, "", secret, "garbage", mine.refresh, ticket,
 		people[viewing].access, people[managing].access, people[former].access}
-	path := strings.NewReplacer("{serial_no}", matrixSerial, "{username}", matrixGuest).Replace(op.Path)
+	path := at(matrixSerial, alert)
 	for who := identities - 1; who >= owner; who-- {
 		a := h.call(op.Method, path, tokens[who], r.body)
 		if a.status != r.wants(who) {
@@ -224,8 +232,8 @@ func checkRow(t *testing.T, h *house, people map[int]personFixture, op *huma.Ope
 		if f, ok := body.(fields); ok && f["serial_no"] != nil {
 			body = fields{"serial_no": "NOBODY"}
 		}
-		absent := h.call(op.Method, strings.Replace(path, matrixSerial, "NOBODY", 1), token, body)
-		impossible := h.call(op.Method, strings.Replace(path, matrixSerial, "%23+..%2F", 1), token, body)
+		absent := h.call(op.Method, at("NOBODY", "nobody"), token, body)
+		impossible := h.call(op.Method, at("%23+..%2F", "%23+..%2F"), token, body)
 		if foreign.status != absent.status || !bytes.Equal(foreign.body, absent.body) || strings.Contains(op.Path, "{serial_no}") && impossible.status != absent.status {
 			t.Errorf("foreign got %d %s, absent %d %s, impossible %d, want the same", foreign.status, foreign.body, absent.status, absent.body, impossible.status)
 		}

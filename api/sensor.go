@@ -26,6 +26,8 @@ type sensor struct {
 	Connected    bool            `json:"connected" doc:"Whether it holds an MQTT connection now"`
 	LastSeenAt   Timestamp       `json:"last_seen_at" nullable:"true" doc:"Arrival of its last fresh, valid reading"`
 	SilenceAfter *int64          `json:"silence_after" doc:"Seconds; null: the server's default"`
+	SilenceMode  silenceMode     `json:"silence_mode" enum:"fixed,learned" doc:"learned: its own rhythm says how long it may be silent, and silence_after only until that is known"`
+	Cadence      *rhythm         `json:"cadence" doc:"Its rhythm; null: not known yet"`
 	Latest       *reading        `json:"latest" doc:"Its newest reading by time"`
 	Problems     *problems       `json:"problems" doc:"null for viewers"`
 	CreatedAt    Timestamp       `json:"created_at"`
@@ -40,12 +42,26 @@ type problems struct {
 	LastAt     Timestamp `json:"last_at" nullable:"true"`
 }
 
-// TransformSchema says that latest and problems may be null, which huma cannot say of objects.
+// silenceMode is how it is found out how long a sensor may be silent.
+type silenceMode string
+
+const (
+	silenceFixed   silenceMode = "fixed"
+	silenceLearned silenceMode = "learned"
+)
+
+// rhythm is what a sensor's readings have shown of how often they come.
+type rhythm struct {
+	TypicalSeconds float64   `json:"typical_seconds" doc:"Between two readings, usually"`
+	ExpectedBy     Timestamp `json:"expected_by" doc:"When its next reading should be here; but for a few in a hundred they are"`
+}
+
+// TransformSchema says that latest, cadence and problems may be null, which huma cannot say of objects.
 func (sensor) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema {
-	for name, object := range map[string]reflect.Type{"latest": reflect.TypeFor[reading](), "problems": reflect.TypeFor[problems]()} {
+	for name, t := range map[string]reflect.Type{"latest": reflect.TypeFor[reading](), "cadence": reflect.TypeFor[rhythm](), "problems": reflect.TypeFor[problems]()} {
 		s.Properties[name] = &huma.Schema{
 			Description: s.Properties[name].Description,
-			OneOf:       []*huma.Schema{r.Schema(object, true, ""), {Type: "null"}},
+			OneOf:       []*huma.Schema{r.Schema(t, true, ""), {Type: "null"}},
 		}
 	}
 	return s
@@ -80,6 +96,8 @@ func (a *API) sensorOf(s telemetry.Sensor) sensor {
 		Access:       auth.OwnerAccess.String(),
 		Connected:    a.deps.Presence != nil && a.deps.Presence.Connected(s.Serial),
 		State:        s.Status.State(),
+		SilenceMode:  silenceFixed,
+		Cadence:      a.rhythmOf(s),
 		LastSeenAt:   Timestamp(s.Status.LastSeenAt),
 		Problems: &problems{
 			Malformed:  s.Status.Problems.Malformed,
@@ -93,6 +111,9 @@ func (a *API) sensorOf(s telemetry.Sensor) sensor {
 	if shown.Tags == nil {
 		shown.Tags = []string{}
 	}
+	if s.Learned {
+		shown.SilenceMode = silenceLearned
+	}
 	if s.SilenceAfter > 0 {
 		seconds := int64(s.SilenceAfter / time.Second)
 		shown.SilenceAfter = &seconds
@@ -102,4 +123,16 @@ func (a *API) sensorOf(s telemetry.Sensor) sensor {
 		shown.Latest = &latest
 	}
 	return shown
+}
+
+// rhythmOf returns nil where nothing is known.
+func (a *API) rhythmOf(s telemetry.Sensor) *rhythm {
+	if a.deps.Cadences == nil {
+		return nil
+	}
+	c, known := a.deps.Cadences.Cadence(s.ID)
+	if !known {
+		return nil
+	}
+	return &rhythm{TypicalSeconds: c.Typical.Round(time.Second / 10).Seconds(), ExpectedBy: Timestamp(s.Status.LastSeenAt.Add(c.Long))}
 }

@@ -115,13 +115,14 @@ func (a *API) sensor(ctx context.Context, action auth.Action, serial string) (te
 }
 
 type sensorChange struct {
-	Name         change[string]   `json:"name,omitzero"`
-	Description  change[string]   `json:"description,omitzero"`
-	MACAddress   change[string]   `json:"mac_address,omitzero"`
-	SensorType   change[string]   `json:"sensor_type,omitzero"`
-	Manufacturer change[string]   `json:"manufacturer,omitzero"`
-	Tags         change[[]string] `json:"tags,omitzero"`
-	SilenceAfter change[int64]    `json:"silence_after,omitzero" minimum:"1" maximum:"31622400" doc:"Seconds; null: the server's default"`
+	Name         change[string]      `json:"name,omitzero"`
+	Description  change[string]      `json:"description,omitzero"`
+	MACAddress   change[string]      `json:"mac_address,omitzero"`
+	SensorType   change[string]      `json:"sensor_type,omitzero"`
+	Manufacturer change[string]      `json:"manufacturer,omitzero"`
+	Tags         change[[]string]    `json:"tags,omitzero"`
+	SilenceMode  change[silenceMode] `json:"silence_mode,omitzero" enum:"fixed,learned" doc:"null: fixed"`
+	SilenceAfter change[int64]       `json:"silence_after,omitzero" minimum:"1" maximum:"31622400" doc:"Seconds; null: the server's default"`
 }
 
 type updateInput struct {
@@ -144,6 +145,9 @@ func (a *API) updateSensor(ctx context.Context, in *updateInput) (*sensorOutput,
 		if in.Body.SilenceAfter.given {
 			s.SilenceAfter = time.Duration(in.Body.SilenceAfter.value) * time.Second
 		}
+		if in.Body.SilenceMode.given {
+			s.Learned = in.Body.SilenceMode.value == silenceLearned
+		}
 		if err = s.Check(); err != nil {
 			return err
 		}
@@ -165,7 +169,7 @@ func (a *API) updateSensor(ctx context.Context, in *updateInput) (*sensorOutput,
 }
 
 func (a *API) announceChange(s telemetry.Sensor) {
-	a.deps.Changes.Notify(auth.Change{Kind: auth.SensorChanged, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter})
+	a.deps.Changes.Notify(auth.Change{Kind: auth.SensorChanged, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter, SilenceLearned: s.Learned})
 }
 
 // deleteSensor closes the doors first: from then on nothing is accepted for the sensor, so nothing is lost that was acknowledged after.

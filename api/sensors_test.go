@@ -22,7 +22,7 @@ func isTimestamp(v any) bool {
 }
 
 // The fields contract.md §3 names, no more and no less.
-var sensorFields = strings.Split("id,serial_no,name,description,mac_address,sensor_type,manufacturer,tags,owner,access,state,connected,last_seen_at,silence_after,latest,problems,created_at,updated_at", ",")
+var sensorFields = strings.Split("id,serial_no,name,description,mac_address,sensor_type,manufacturer,tags,owner,access,state,connected,last_seen_at,silence_after,silence_mode,cadence,latest,problems,created_at,updated_at", ",")
 
 func TestCreateSensor_ShowsTheContractsFieldsAndTheSecretOnce(t *testing.T) {
 	h := newHouse(t)

@@ -25,8 +25,8 @@ func (h *house) token(p personFixture, draft fields) (token, id string) {
 
 // What API tokens open, by their scope. Everything else is closed to them.
 var (
-	forReading = []string{"list-sensors", "get-sensor", "get-connection", "list-readings", "list-commands", "create-ticket", "stream-events", "export-sensors"}
-	forWriting = []string{"create-sensor", "update-sensor", "delete-sensor", "rotate-secret", "create-command", "import-sensors"}
+	forReading = []string{"list-sensors", "get-sensor", "get-connection", "list-readings", "list-commands", "create-ticket", "stream-events", "export-sensors", "list-alerts", "get-alert", "get-timeline"}
+	forWriting = []string{"create-sensor", "update-sensor", "delete-sensor", "rotate-secret", "create-command", "import-sensors", "acknowledge-alert"}
 
 	forRegistering = []string{"create-sensor", "import-sensors"} // of those, not for tokens that are for certain sensors
 )
@@ -41,7 +41,8 @@ func TestToken_OpensWhatItsScopeSaysAndNothingElse(t *testing.T) {
 	operations(h.api, func(op *huma.Operation) {
 		r := table[op.OperationID]
 		reads, writes := slices.Contains(forReading, op.OperationID), slices.Contains(forWriting, op.OperationID)
-		named := strings.Contains(op.Path, "{serial_no}") || op.OperationID == "create-ticket"
+		alerts := strings.Contains(op.Path, "/alerts/")
+		named := alerts || strings.Contains(op.Path, "{serial_no}") || op.OperationID == "create-ticket"
 		if allows(op.Security, schemeSensor) || len(op.Security) == 1 && allows(op.Security, schemeOperator) || isPublic(op.Security) && r.want[owner] == r.want[nobody] {
 			return // an API token is as good as none
 		}
@@ -58,9 +59,13 @@ func TestToken_OpensWhatItsScopeSaysAndNothingElse(t *testing.T) {
 			{"writes another", fields{"scopes": []string{"write"}, "serial_nos": []string{"OTHER"}},
 				pick(slices.Contains(forRegistering, op.OperationID), 403, pick((reads || writes) && named, 404, pick(reads, r.want[owner], 403))), pick(writes, "token-confined", "token-not-allowed")},
 		} {
-			h.sensor(ada, fields{"serial_no": matrixSerial, "name": "canary name"})
+			_, secret := h.sensor(ada, fields{"serial_no": matrixSerial, "name": "canary name"})
 			token, _ := h.token(ada, c.draft)
 			path := strings.ReplaceAll(op.Path, "{serial_no}", matrixSerial)
+			if alerts {
+				h.send(matrixSerial, secret, `{"t":1}`)
+				path = strings.ReplaceAll(path, "{id}", h.silence(matrixSerial))
+			}
 			if op.OperationID == "logout" { // public: an API token is none of its credentials
 				h.call(op.Method, path, token, r.body).wantProblem(http.StatusUnauthorized, "unauthenticated")
 			} else if a := h.call(op.Method, path, token, r.body); a.status != c.want {

@@ -182,7 +182,7 @@ func (a *API) handOver(s telemetry.Sensor, secrets []auth.Secret) (before auth.D
 		a.graces.forget(before.SensorID)
 		a.deps.Changes.Gone(before)
 	}
-	a.deps.Changes.Notify(auth.Change{Kind: auth.SensorAdded, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter})
+	a.deps.Changes.Notify(auth.Change{Kind: auth.SensorAdded, Serial: s.Serial, SensorID: s.ID, UserID: s.OwnerID, SilenceAfter: s.SilenceAfter, SilenceLearned: s.Learned})
 	for _, secret := range secrets {
 		if grace := secret.ValidUntil.Sub(telemetry.Now()); grace > 0 {
 			a.announceRotation(dev, grace)

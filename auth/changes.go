@@ -10,11 +10,11 @@ type ChangeKind uint8
 
 // The kinds of change, with the fields that are set.
 const (
-	SensorAdded   ChangeKind = iota + 1 // Serial, SensorID, UserID (the owner), SilenceAfter
+	SensorAdded   ChangeKind = iota + 1 // Serial, SensorID, UserID (the owner), SilenceAfter, SilenceLearned
 	SensorRemoved                       // Serial, SensorID, UserID; a ShareRemoved follows for everybody it was shared with
 	SecretRotated                       // Serial, SensorID, UserID; connections that proved an old secret end
 	SessionEnded                        // UserID, SessionID; what that session opened ends
-	SensorChanged                       // Serial, SensorID, UserID, SilenceAfter; described anew, nobody's authority ends
+	SensorChanged                       // Serial, SensorID, UserID, SilenceAfter, SilenceLearned; described anew, nobody's authority ends
 	UserEnded                           // UserID: every socket and MQTT session of the account ends, but those of API tokens; with SessionID set: all but that session's too
 	ShareAdded                          // Serial, SensorID, UserID (whom it was shared with); also when they may do more, or less, than before
 	ShareRemoved                        // Serial, SensorID, UserID (who lost access)
@@ -31,7 +31,8 @@ type Change struct {
 	SessionID string
 	TokenID   string
 
-	SilenceAfter time.Duration // how long the sensor may be silent; zero: the server's default
+	SilenceAfter   time.Duration // how long the sensor may be silent; zero: the server's default
+	SilenceLearned bool          // its own rhythm says that, once it is known
 }
 
 // Watcher learns of changes.

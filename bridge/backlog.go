@@ -33,12 +33,13 @@ type backlog struct {
 
 // lane is what one sensor has waiting for the next round.
 type lane struct {
-	first  int64  // seq of the oldest reading waiting; zero: only a state waits
+	first  int64  // seq of the oldest reading waiting; zero: only a state or an alert waits
 	last   int64  // and of the youngest
 	count  int64  // how many
 	after  int64  // how many came after newest, all late
 	newest *frame // the newest by time, which will be sent; nil: only late data waits
 	state  *frame
+	alert  *frame
 	missed bool // its sensor lost its turn in the round before
 }
 
@@ -51,9 +52,10 @@ type gap struct {
 // turn is what a round sends of one sensor. A nil room: nothing any more.
 type turn struct {
 	room   *room
-	seq    int64  // of the reading; zero: only the state
+	seq    int64  // of the reading; zero: there is none
 	frame  *frame // the reading; nil: too much to be held
 	state  *frame
+	alert  *frame
 	missed bool
 }
 
@@ -71,7 +73,11 @@ func (b *backlog) add(f *frame) {
 		l = &lane{}
 		b.lanes[f.room] = l
 	}
-	if f.seq == 0 {
+	switch {
+	case f.alert:
+		l.alert = f
+		return
+	case f.seq == 0:
 		l.state = f
 		return
 	}
@@ -91,7 +97,7 @@ func (b *backlog) add(f *frame) {
 func (b *backlog) cut() {
 	b.gaps, b.turns, b.told, b.sent = make([]gap, 0, len(b.lanes)), make([]turn, 0, len(b.lanes)), 0, 0
 	for rm, l := range b.lanes {
-		t := turn{room: rm, state: l.state, missed: l.missed}
+		t := turn{room: rm, state: l.state, alert: l.alert, missed: l.missed}
 		before := l.last + 1
 		if l.newest != nil {
 			t.seq, t.frame = l.newest.seq, l.newest
@@ -104,7 +110,7 @@ func (b *backlog) cut() {
 		} else {
 			b.announce(gap{rm, l.first - 1, before, l.after})
 		}
-		if t.seq != 0 || t.state != nil {
+		if t.seq != 0 || t.state != nil || t.alert != nil {
 			b.turns = append(b.turns, t)
 		}
 	}
@@ -189,9 +195,11 @@ func (b *backlog) play(buf []byte, t *turn, f *frame, c *counters) (_ []byte, fr
 			l.missed = true
 		}
 	}
-	if t.state != nil {
-		buf = append(buf, t.state.wire...)
-		frames++
+	for _, more := range []*frame{t.state, t.alert} {
+		if more != nil {
+			buf = append(buf, more.wire...)
+			frames++
+		}
 	}
 	return buf, frames
 }

@@ -43,10 +43,11 @@ const (
 
 // frame is an encoded text frame of the stream, shared by all sessions it goes to.
 type frame struct {
-	wire []byte // header and payload; never written to
-	room *room
-	seq  int64 // of a reading; zero for a state
-	late bool  // a reading older, by its time, than the newest of its sensor
+	wire  []byte // header and payload; never written to
+	room  *room
+	seq   int64 // of a reading; zero for a state or an alert
+	late  bool  // a reading older, by its time, than the newest of its sensor
+	alert bool
 }
 
 // seal puts a header before the payload that starts at b[headroom] and returns the frame, which is a part of b. A server's frames are not
@@ -107,6 +108,16 @@ func stateFrame(serial string, state telemetry.State, lastSeen telemetry.Millis)
 	b = append(b, state...)
 	b = append(b, `","last_seen_at":`...)
 	b = lastSeen.AppendJSON(b)
+	return seal(final|opText, append(b, '}'))
+}
+
+func alertFrame(serial string, a *telemetry.Alert) []byte {
+	b := payload(640)
+	b = append(b, `{"type":"alert","serial_no":"`...)
+	b = append(b, serial...)
+	b = append(b, `","alert":`...)
+	shown, _ := json.Marshal(a) // strings, numbers and times always marshal
+	b = append(b, shown...)
 	return seal(final|opText, append(b, '}'))
 }
 

@@ -47,6 +47,10 @@ func TestFrames_Golden(t *testing.T) {
 		reading,
 		stateFrame("SN1", telemetry.StateSilent, at),
 		stateFrame("SN1", telemetry.StateNeverSeen, 0),
+		alertFrame("SN1", &telemetry.Alert{
+			ID: "mfrggzdfmztwq2lknnwg23tpoa", Serial: "SN1", Name: "kitchen", Kind: telemetry.AlertSilent, Cause: telemetry.CauseKeepAlive,
+			Severity: telemetry.SeverityWarning, Message: "no reading for 10 minutes", OpenedAt: at, AcknowledgedAt: at + 1, AcknowledgedBy: "ann", Episodes: 1,
+		}),
 		appendGap(nil, "SN1", 42, 57, 14, "slow"),
 		wholeGapFrame(42, 9001, gapPruned),
 		resumeFrame("a.b.c"),

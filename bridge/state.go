@@ -15,9 +15,24 @@ func (h *Hub) StateChanged(c telemetry.StateChange) {
 		return // nobody watches
 	}
 	rm.lastSeen = c.LastSeenAt
-	f := &frame{room: rm, wire: stateFrame(rm.serial, c.State, c.LastSeenAt)}
+	h.tellLocked(&frame{room: rm, wire: stateFrame(rm.serial, c.State, c.LastSeenAt)})
+}
+
+// AlertChanged tells those who watch the sensor of a step of an incident. It touches memory only and never blocks.
+func (h *Hub) AlertChanged(a telemetry.Alert) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rm := h.rooms[a.SensorID]
+	if rm == nil || len(rm.members) == 0 {
+		return
+	}
+	h.tellLocked(&frame{room: rm, wire: alertFrame(rm.serial, &a), alert: true})
+}
+
+// tellLocked pushes what is no reading to the members of its room.
+func (h *Hub) tellLocked(f *frame) {
 	var wake []*wire.Sender
-	for _, s := range rm.members {
+	for _, s := range f.room.members {
 		if s.box.push(f) {
 			wake = append(wake, s.sender)
 		}

@@ -20,7 +20,8 @@
 //   - Deliveries of QoS 1 and 2 to one client keep their order, whether it is there or away.
 //
 // Locks: session.mu guards a session and may be held while conn.mu, which guards one connection's outbound queue, is taken. Apart from
-// these two, none is held while another is taken: sessions.mu for the table, retained.mu, pending.mu and vestibule.mu for their counts, news.mu for the
+// these two, none is held while another is taken: sessions.mu for the table, retained.mu, pending.mu and vestibule.mu for their counts, refusals.mu and departures.mu for
+// what is remembered of sensors, news.mu for the
 // statuses to be published, Broker.mu for the set of open connections and listeners. None is held while a socket, the store or the pipe is called.
 package broker
 
@@ -115,27 +116,28 @@ type identities interface {
 
 // Broker is the front door. Its methods are safe for concurrent use.
 type Broker struct {
-	cfg       Config
-	service   identities
-	dir       *auth.Directory
-	pipe      Intake
-	commands  Commands
-	states    States
-	strangers Strangers
-	pool      *wire.Pool
-	log       *slog.Logger
-	index     index
-	sessions  *sessions
-	retained  *retained
-	pending   *pending
-	entrance  *vestibule
-	refusals  *refusals
-	relay     chan relayed
-	news      *news
-	stop      chan struct{} // closed by Close
-	started   time.Time
-	seats     atomic.Int64 // clients logged in
-	counters  counters
+	cfg        Config
+	service    identities
+	dir        *auth.Directory
+	pipe       Intake
+	commands   Commands
+	states     States
+	strangers  Strangers
+	pool       *wire.Pool
+	log        *slog.Logger
+	index      index
+	sessions   *sessions
+	retained   *retained
+	pending    *pending
+	entrance   *vestibule
+	refusals   *refusals
+	departures departures
+	relay      chan relayed
+	news       *news
+	stop       chan struct{} // closed by Close
+	started    time.Time
+	seats      atomic.Int64 // clients logged in
+	counters   counters
 
 	wg sync.WaitGroup // accept loops, connections, relay, sweeper
 
@@ -167,27 +169,28 @@ func newBroker(cfg Config, service identities, deps Deps, log *slog.Logger) (*Br
 		return nil, telemetry.Invalid("max_payload", "must be at most %d bytes", math.MaxInt32/8)
 	}
 	b := &Broker{
-		cfg:       cfg,
-		service:   service,
-		dir:       deps.Directory,
-		pipe:      deps.Intake,
-		commands:  deps.Commands,
-		states:    deps.States,
-		strangers: deps.Strangers,
-		pool:      deps.Pool,
-		log:       log.With("component", "broker"),
-		index:     newIndex(),
-		started:   time.Now(),
-		sessions:  newSessions(cfg.MaxSessions),
-		retained:  newRetained(int64(cfg.MaxRetainedBytes)),
-		pending:   newPending(cfg.MaxPending, cfg.MaxPendingPerAddress),
-		entrance:  newVestibule(),
-		refusals:  newRefusals(),
-		relay:     make(chan relayed, relayQueue),
-		news:      newNews(),
-		stop:      make(chan struct{}),
-		conns:     map[*conn]struct{}{},
-		listeners: map[net.Listener]struct{}{},
+		cfg:        cfg,
+		service:    service,
+		dir:        deps.Directory,
+		pipe:       deps.Intake,
+		commands:   deps.Commands,
+		states:     deps.States,
+		strangers:  deps.Strangers,
+		pool:       deps.Pool,
+		log:        log.With("component", "broker"),
+		index:      newIndex(),
+		started:    time.Now(),
+		sessions:   newSessions(cfg.MaxSessions),
+		retained:   newRetained(int64(cfg.MaxRetainedBytes)),
+		pending:    newPending(cfg.MaxPending, cfg.MaxPendingPerAddress),
+		entrance:   newVestibule(),
+		refusals:   newRefusals(),
+		departures: departures{last: map[string]telemetry.Departure{}},
+		relay:      make(chan relayed, relayQueue),
+		news:       newNews(),
+		stop:       make(chan struct{}),
+		conns:      map[*conn]struct{}{},
+		listeners:  map[net.Listener]struct{}{},
 	}
 	return b, nil
 }

@@ -64,15 +64,16 @@ type conn struct {
 	inbound
 
 	closing     atomic.Bool
-	revoked     atomic.Bool    // authority ended: no will, and the session ends with the connection
-	established atomic.Bool    // CONNACK is written
-	version     atomic.Uint32  // MQTT protocol version; 0 until CONNECT
-	fates       atomic.Uint64  // messages whose fate is known
-	answered    uint64         // those of them that Answer has seen to; the committer's own
-	woken       atomic.Bool    // a Take is to come
-	waiters     atomic.Int32   // goroutines in await
-	replaying   atomic.Int32   // goroutines of replay
-	replays     sync.WaitGroup // and of errands
+	closedFor   atomic.Pointer[packets.Code] // why we ended the connection, if we did and for a reason
+	revoked     atomic.Bool                  // authority ended: no will, and the session ends with the connection
+	established atomic.Bool                  // CONNACK is written
+	version     atomic.Uint32                // MQTT protocol version; 0 until CONNECT
+	fates       atomic.Uint64                // messages whose fate is known
+	answered    uint64                       // those of them that Answer has seen to; the committer's own
+	woken       atomic.Bool                  // a Take is to come
+	waiters     atomic.Int32                 // goroutines in await
+	replaying   atomic.Int32                 // goroutines of replay
+	replays     sync.WaitGroup               // and of errands
 
 	mu      sync.Mutex
 	changed sync.Cond // broadcast when anything awaited may have changed and waiters > 0
@@ -302,6 +303,7 @@ func (c *conn) abort() {
 // end closes the connection, telling a v5 client why. A v3.1.1 server closes without a word (MQTT 3.1.1 §3.14), and nobody is told
 // before CONNACK [MQTT-3.14.0-1].
 func (c *conn) end(why packets.Code) {
+	c.closedFor.CompareAndSwap(nil, &why)
 	if c.version.Load() == 5 && c.established.Load() {
 		c.write(c.brief(func(reason string) []byte { return encodeDisconnect(why, reason) }, why.Reason))
 	}

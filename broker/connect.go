@@ -275,6 +275,7 @@ func (c *conn) welcome(h *hello) error {
 	}
 	c.idle, c.rearm = time.Duration(h.keepAlive)*time.Second*3/2, true
 	c.since = telemetry.Now()
+	b.departures.forget(c.principal.Serial)
 	c.establish(encodeConnack(present, packets.CodeSuccess, props, h.version))
 	b.log.Debug("client connected", "remote", c.remote, "client", s.id, "principal", c.principal)
 	c.resume()

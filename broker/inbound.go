@@ -41,6 +41,7 @@ type inbound struct {
 	rearm    bool          // it was set by another rule
 	ended    bool          // reading failed: the peer has nothing more to say
 	parted   bool          // DISCONNECT came: no will
+	why      error         // how serve ended
 	pace     pace
 
 	last      inboundPublish

@@ -58,8 +58,8 @@ func (b *Broker) establish(c *conn) (sound bool) {
 		b.counters.panics.Add(1)
 		b.log.Error("mqtt connection panicked", "remote", c.remote, "client", c.sessionID(), "err", r, "stack", string(debug.Stack()))
 	}()
-	err := c.serve()
-	b.log.Debug("client disconnected", "remote", c.remote, "client", c.sessionID(), "err", err)
+	c.why = c.serve()
+	b.log.Debug("client disconnected", "remote", c.remote, "client", c.sessionID(), "err", c.why)
 	return true
 }
 
@@ -96,6 +96,7 @@ func (b *Broker) conclude(c *conn, sound bool) {
 		return
 	}
 	c.forgetUnstored()
+	b.departed(c)
 	s.leave(c)
 	s.settleJournal(b)
 	if c.revoked.Load() && c.retaining != "" { // it may have been retained after AuthorityChanged looked

@@ -33,6 +33,7 @@ func (b *Broker) AuthorityChanged(ch auth.Change) {
 		b.note(b.retained.drain(p.Serial, p.SensorID))
 		if ch.Kind == auth.SensorRemoved {
 			b.refusals.forget(p.Serial)
+			b.departures.forget(p.Serial)
 		}
 	}
 }

@@ -9,6 +9,7 @@ type counters struct {
 	slow, stalled, unstored, unavailable        atomic.Int64
 	malformed, refusedPublishes, refusedFilters atomic.Int64
 	retainRefused, dropped, relayDropped        atomic.Int64
+	alertsDropped                               atomic.Int64
 	revoked, readPauses, paced, pacedBytes      atomic.Int64
 	received, sent, receivedBytes, sentBytes    atomic.Int64 // packets and bytes
 }
@@ -38,6 +39,7 @@ type Stats struct {
 	RefusedFilters   int64 // subscriptions not granted
 	RetainRefused    int64 // publishes relayed but not retained for lack of room
 	Dropped          int64 // deliveries dropped because the subscriber's queue was full, there or away
+	AlertsDropped    int64 // steps of alerts not published because too many waited for it
 	RelayDropped     int64 // readings from other doors not relayed to MQTT subscribers because the queue was full
 
 	Connections   int   // open now, logged in or not
@@ -61,7 +63,8 @@ func (b *Broker) Stats() Stats {
 		Unstored: c.unstored.Load(), Unavailable: c.unavailable.Load(), ReadPauses: c.readPauses.Load(),
 		Malformed: c.malformed.Load(), RefusedPublishes: c.refusedPublishes.Load(), RefusedFilters: c.refusedFilters.Load(),
 		RetainRefused: c.retainRefused.Load(), Dropped: c.dropped.Load(), RelayDropped: c.relayDropped.Load(),
-		Pending: b.pending.count(), Subscriptions: b.sessions.subscriptions.Load(),
+		AlertsDropped: c.alertsDropped.Load(),
+		Pending:       b.pending.count(), Subscriptions: b.sessions.subscriptions.Load(),
 		Paced:         c.paced.Load(),
 		PacedBytes:    c.pacedBytes.Load(),
 		BytesReceived: c.receivedBytes.Load(), BytesSent: c.sentBytes.Load(),

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -27,20 +28,28 @@ const (
 	anySerial    = "x" // stands for all in the question whether a filter matches the status of any
 )
 
+// maxAlertNews is how many steps of alerts may wait to be published.
+const maxAlertNews = 1 << 16
+
 // news is the sensors whose status is to be published, in order. A sensor that steps again before its turn is in it once: what is
-// published is what holds then. So there are never more than sensors, but for those removed meanwhile.
+// published is what holds then. So there are never more than sensors, but for those removed meanwhile. Steps of alerts are each published
+// as they were told; what is over maxAlertNews is dropped and counted.
 type news struct {
 	mu      sync.Mutex
 	waiting []bulletin            // guarded by mu
+	alerts  int                   // guarded by mu: of waiting
 	known   map[bulletin]struct{} // guarded by mu: what waits
 	wake    chan struct{}
 }
 
-// bulletin is a sensor whose status is to be published, or told to be none any more.
+// bulletin is a sensor whose status is to be published, or told to be none any more, or a step of an alert.
 type bulletin struct {
 	serial string
 	person int64 // whom alone it is for; zero: everybody who may see the sensor
 	lost   bool  // that person may see it no more
+
+	alert    string // of an alert: the payload
+	sensorID int64  // and whose it is
 }
 
 // others is everybody whom the bulletin is not for.
@@ -65,12 +74,31 @@ func (n *news) add(b bulletin) {
 	}
 }
 
+// addAlert is add for a step of an alert, and reports whether there was room.
+func (n *news) addAlert(b bulletin) bool {
+	n.mu.Lock()
+	full := n.alerts >= maxAlertNews
+	if !full {
+		n.alerts++
+		n.waiting = append(n.waiting, b)
+	}
+	n.mu.Unlock()
+	if full {
+		return false
+	}
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
 // take returns all that waits, in order.
 func (n *news) take() []bulletin {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	all := n.waiting
-	n.waiting = nil
+	n.waiting, n.alerts = nil, 0
 	clear(n.known)
 	return all
 }
@@ -79,6 +107,18 @@ func (n *news) take() []bulletin {
 func (b *Broker) StateChanged(c telemetry.StateChange) {
 	if b.sessions.subscriptions.Load() > 0 {
 		b.news.add(bulletin{serial: c.Serial})
+	}
+}
+
+// AlertChanged has a step of an alert published, to those who subscribe by then: it is an event, and nothing is retained of it. It touches
+// memory only and never blocks.
+func (b *Broker) AlertChanged(a telemetry.Alert) {
+	if b.sessions.subscriptions.Load() == 0 {
+		return
+	}
+	payload, _ := json.Marshal(a) // strings, numbers and times always marshal
+	if !b.news.addAlert(bulletin{serial: a.Serial, alert: string(payload), sensorID: a.SensorID}) {
+		b.counters.alertsDropped.Add(1)
 	}
 }
 
@@ -93,7 +133,7 @@ func (b *Broker) statusChanged(ch auth.Change) {
 	case auth.ShareAdded:
 		b.news.add(bulletin{serial: ch.Serial, person: ch.UserID})
 	case auth.SensorRemoved, auth.ShareRemoved:
-		b.news.add(bulletin{ch.Serial, ch.UserID, true})
+		b.news.add(bulletin{serial: ch.Serial, person: ch.UserID, lost: true})
 	}
 }
 
@@ -103,16 +143,25 @@ func (b *Broker) publishNews() {
 		select {
 		case <-b.news.wake:
 			for _, n := range b.news.take() {
-				if n.lost {
-					b.clearStatus(n)
-					b.dropFilters(n.person, n.serial)
-				} else if m := b.status(n.serial); m != nil {
-					all := b.fanOut(m, n.others)
-					b.journal(all, appendQueued(nil, all))
-				}
+				b.announce(n)
 			}
 		case <-b.stop:
 			return
+		}
+	}
+}
+
+func (b *Broker) announce(n bulletin) {
+	switch {
+	case n.lost:
+		b.clearStatus(n)
+		b.dropFilters(n.person, n.serial)
+	case n.alert != "":
+		b.publish(&state.Message{Topic: telemetry.AlertTopic(n.serial), SensorID: n.sensorID, Payload: []byte(n.alert), QoS: 1})
+	default:
+		if m := b.status(n.serial); m != nil {
+			all := b.fanOut(m, n.others)
+			b.journal(all, appendQueued(nil, all))
 		}
 	}
 }

@@ -133,8 +133,9 @@ func TestEndToEnd_SilenceIsToldEverywhereAndOutlivesARestart(t *testing.T) {
 	}
 }
 
-// TestSilence_KilledAtAnyMomentIsToldOnce kills the server around the moment at which sensors fall silent. Each ends silent, and a
-// subscriber hears of it at most once over all starts; never while it is retained already.
+// TestSilence_KilledAtAnyMomentIsToldOnce kills the server around the moment at which sensors fall silent. Each ends silent with one
+// incident that is open, and a subscriber hears of it at most once over all starts; never while it is retained already. Those that return
+// have theirs resolved, and in the end there is one for each silence and no other.
 func TestSilence_KilledAtAnyMomentIsToldOnce(t *testing.T) {
 	rounds := 20
 	if testing.Short() {
@@ -144,40 +145,60 @@ func TestSilence_KilledAtAnyMomentIsToldOnce(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir)
 	ann := s.register("ann")
-	secrets := make([]string, sensors)
-	for i := range secrets {
-		secrets[i] = ann.quick(fmt.Sprint("SN", i))
+	restarted := func() {
+		s = serve(t, dir)
+		ann.s = s
 	}
+	returned := map[string]bool{}
+	var all []string
 	for round := range rounds {
-		told := map[string]int{}
-		for i, secret := range secrets {
-			ann.report(fmt.Sprint("SN", i), secret)
+		told, secrets := map[string]int{}, map[string]string{}
+		for i := range sensors {
+			serial := fmt.Sprintf("SN%d-%d", round, i)
+			secrets[serial] = ann.quick(serial)
+			all = append(all, serial)
+		}
+		for serial, secret := range secrets {
+			ann.report(serial, secret)
 		}
 		lines := s.mosquittoSub(ann, "sensors/+/status")
 		time.Sleep(time.Second + rand.N(900*time.Millisecond)) // the random moment
 		s.kill()
 		silences(lines, told)
-		s = serve(t, dir)
-		ann.s = s
+		restarted()
 		before := map[string]bool{}
-		for i := range secrets {
-			serial := fmt.Sprint("SN", i)
+		for serial := range secrets {
 			before[serial] = ann.state(serial) == telemetry.StateSilent
 		}
-		s.settled(`sensors{state="silent"}`, sensors)
+		s.settled(`sensors{state="silent"}`, float64(len(all)-len(returned)))
 		if err := s.terminate(); err != nil {
 			t.Fatal(err)
 		}
-		s = serve(t, dir)
-		ann.s = s
-		for i := range secrets {
-			serial := fmt.Sprint("SN", i)
+		restarted()
+		for serial := range secrets {
 			if got := ann.state(serial); got != telemetry.StateSilent {
 				t.Errorf("round %d: %s ended %s, want silent", round, serial, got)
 			}
 			if told[serial] > 1 || told[serial] == 1 && !before[serial] {
 				t.Errorf("round %d: %s was told silent %d times before the kill, and was silent after it: %v", round, serial, told[serial], before[serial])
 			}
+		}
+		for i := range 2 {
+			serial := fmt.Sprintf("SN%d-%d", round, i)
+			ann.call("PATCH", "/api/v1/sensors/"+serial, map[string]any{"silence_after": nil}, 200, nil) // it stays online from now on
+			ann.report(serial, secrets[serial])
+			returned[serial] = true
+		}
+		time.Sleep(rand.N(time.Second)) // while incidents are resolved
+		s.kill()
+		restarted()
+	}
+	open := len(all) - len(returned)
+	eventually(t, "incidents to be resolved", func() int { return len(ann.alerts("state=open")) - open })
+	for _, serial := range all {
+		found := ann.alerts("serial_no=" + serial)
+		if len(found) != 1 || (found[0].State == "resolved") != returned[serial] {
+			t.Errorf("%s has returned: %v, and has the incidents %+v, want one", serial, returned[serial], found)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,7 +24,9 @@ func (d *DB) Liveness(ctx context.Context, after int64, limit int) (page []telem
 
 func (d *DB) liveness(ctx context.Context, after int64, limit int) ([]telemetry.Liveness, error) {
 	rows, err := d.read.QueryContext(ctx, `
-		SELECT s.id, s.silence_after, st.last_seen_at, st.silent_from FROM sensors s CROSS JOIN sensor_status st ON st.sensor_id = s.id
+		SELECT s.id, s.silence_after, s.silence_learned, st.last_seen_at, st.silent_from,
+			coalesce(c.gaps, 0), coalesce(c.typical, 0), coalesce(c.long, 0)
+		FROM sensors s CROSS JOIN sensor_status st ON st.sensor_id = s.id LEFT JOIN cadences c ON c.sensor_id = s.id
 		WHERE s.id > ? ORDER BY s.id LIMIT ?`, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("query liveness: %w", readError(err))
@@ -32,11 +35,12 @@ func (d *DB) liveness(ctx context.Context, after int64, limit int) ([]telemetry.
 	page := make([]telemetry.Liveness, 0, limit)
 	for rows.Next() {
 		var l telemetry.Liveness
-		var silence int64
-		if err := rows.Scan(&l.SensorID, &silence, &l.LastSeenAt, &l.SilentFrom); err != nil {
+		var silence, typical, long int64
+		if err := rows.Scan(&l.SensorID, &silence, &l.Learned, &l.LastSeenAt, &l.SilentFrom, &l.Cadence.Gaps, &typical, &long); err != nil {
 			return nil, fmt.Errorf("read liveness: %w", err)
 		}
 		l.SilenceAfter = time.Duration(silence) * time.Millisecond
+		l.Cadence.Typical, l.Cadence.Long = time.Duration(typical)*time.Millisecond, time.Duration(long)*time.Millisecond
 		page = append(page, l)
 	}
 	if err := rows.Err(); err != nil {
@@ -56,10 +60,11 @@ func (t *tail) heard(all []telemetry.Liveness) {
 	}
 }
 
-// Silence marks the sensors as silent, in one transaction, each on the condition that it was last seen when due says. It returns what
-// holds of each afterwards, durably: SensorID is zero for one that is gone, and State is silent for one that was marked, now or before.
-// telemetry.ErrUnavailable when trying again later may work; then none is marked.
-func (d *DB) Silence(ctx context.Context, due []telemetry.Liveness) (facts []telemetry.Liveness, err error) {
+// Silence marks the sensors as silent and opens an incident of each, in one transaction, each on the condition that it was last seen when
+// due says and is not marked already. It returns what holds of each afterwards, durably: SensorID is zero for one that is gone, and State
+// is silent for one that was marked, now or before; and the incidents opened, or resolved because an earlier silence had ended.
+// telemetry.ErrUnavailable when trying again later may work; then nothing is changed.
+func (d *DB) Silence(ctx context.Context, due []telemetry.Liveness, o telemetry.Opening) (facts []telemetry.Liveness, steps []telemetry.Alert, err error) {
 	sensors := make([]int64, len(due))
 	for i, l := range due {
 		sensors[i] = l.SensorID
@@ -68,34 +73,48 @@ func (d *DB) Silence(ctx context.Context, due []telemetry.Liveness) (facts []tel
 		if err := d.settle(tx, sensors); err != nil { // or a row would not know of readings in the tail
 			return err
 		}
-		mark, err := tx.Prepare("UPDATE sensor_status SET silent_from = last_seen_at WHERE sensor_id = ? AND last_seen_at = ?")
-		if err != nil {
-			return err
-		}
-		defer mark.Close()
-		ask, err := tx.Prepare(`
-			SELECT s.id, s.serial, st.last_seen_at, st.silent_from FROM sensors s CROSS JOIN sensor_status st ON st.sensor_id = s.id WHERE s.id = ?`)
-		if err != nil {
-			return err
-		}
-		defer ask.Close()
-		facts = make([]telemetry.Liveness, len(due))
+		facts, steps = make([]telemetry.Liveness, len(due)), nil
 		for i, l := range due {
-			if _, err := mark.Exec(l.SensorID, int64(l.LastSeenAt)); err != nil {
+			more, err := markSilent(tx, l, &facts[i], &o)
+			if err != nil {
 				return err
 			}
-			f := &facts[i]
-			err := ask.QueryRow(l.SensorID).Scan(&f.SensorID, &f.Serial, &f.LastSeenAt, &f.SilentFrom)
-			if err != nil && err != sql.ErrNoRows {
-				return err
-			}
+			steps = append(steps, more...)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("mark silent sensors: %w", err)
+		return nil, nil, fmt.Errorf("mark silent sensors: %w", err)
 	}
-	return facts, nil
+	return facts, steps, nil
+}
+
+// markSilent marks one sensor and reads what then holds of it into f.
+func markSilent(tx *sql.Tx, l telemetry.Liveness, f *telemetry.Liveness, o *telemetry.Opening) (steps []telemetry.Alert, err error) {
+	result, err := tx.Exec("UPDATE sensor_status SET silent_from = last_seen_at WHERE sensor_id = ? AND last_seen_at = ? AND silent_from <> last_seen_at",
+		l.SensorID, int64(l.LastSeenAt))
+	if err != nil {
+		return nil, err
+	}
+	marked, err := result.RowsAffected()
+	if err != nil {
+		return nil, err
+	}
+	var after int64
+	err = tx.QueryRow(`
+		SELECT s.id, s.serial, s.silence_after, s.silence_learned, st.last_seen_at, st.silent_from
+		FROM sensors s CROSS JOIN sensor_status st ON st.sensor_id = s.id WHERE s.id = ?`, l.SensorID).
+		Scan(&f.SensorID, &f.Serial, &after, &f.Learned, &f.LastSeenAt, &f.SilentFrom)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil || marked == 0 {
+		return nil, err
+	}
+	f.SilenceAfter = time.Duration(after) * time.Millisecond
+	a := telemetry.Alert{SensorID: f.SensorID, Kind: telemetry.AlertSilent, Severity: telemetry.SeverityWarning, OpenedAt: o.At}
+	a.Cause, a.Message = o.Explain(f)
+	return begin(tx, a, subjectSilence, &o.Etiquette)
 }
 
 // endSilences lets those sensors be online again that sent something they had sent before. It moves no last-seen, but it was shown as a

@@ -21,7 +21,7 @@ func livenessOf(t *testing.T, d *DB, id int64) telemetry.Liveness {
 
 func silence(t *testing.T, d *DB, due ...telemetry.Liveness) []telemetry.Liveness {
 	t.Helper()
-	facts, err := d.Silence(t.Context(), due)
+	facts, _, err := d.Silence(t.Context(), due, opening(now()))
 	if err != nil || len(facts) != len(due) {
 		t.Fatalf("Silence: got %d facts, %v; want %d", len(facts), err, len(due))
 	}
@@ -103,7 +103,7 @@ func TestSilence_RacesWithReadingsAndNeverHidesOne(t *testing.T) {
 			}
 		})
 		both.Go(func() {
-			if _, err := d.Silence(t.Context(), []telemetry.Liveness{due}); err != nil {
+			if _, _, err := d.Silence(t.Context(), []telemetry.Liveness{due}, opening(now())); err != nil {
 				t.Error(err)
 			}
 		})
@@ -169,7 +169,7 @@ func BenchmarkLiveness_Million(b *testing.B) {
 	for _, query := range []string{
 		"INSERT INTO users VALUES (1, 'u', 'u', 'u', 'u', 'u', '', '', 'user', 0, '', 0, 0)",
 		`INSERT INTO sensors WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)
-			SELECT i, 'u' || i, 'SN' || i, 1, '', '', '', '', '', 0, 'sn' || i, 0, 0 FROM n`,
+			SELECT i, 'u' || i, 'SN' || i, 1, '', '', '', '', '', 0, 'sn' || i, 0, 0, 0 FROM n`,
 		"INSERT INTO sensor_status (sensor_id, last_seen_at) SELECT id, 1700000000000 FROM sensors",
 	} {
 		if _, err := d.write.db.Exec(query); err != nil {

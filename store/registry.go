@@ -44,11 +44,11 @@ func insertSensor(tx *sql.Tx, s *telemetry.Sensor, secrets []auth.Secret) error 
 	s.UID, s.CreatedAt, s.Status = newUID(), now(), telemetry.Status{}
 	s.UpdatedAt = s.CreatedAt
 	result, err := tx.Exec(`
-		INSERT INTO sensors (uid, serial, owner_id, name, description, mac_address, sensor_type, manufacturer, silence_after, search,
+		INSERT INTO sensors (uid, serial, owner_id, name, description, mac_address, sensor_type, manufacturer, silence_after, silence_learned, search,
 			created_at, updated_at)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`,
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)`,
 		s.UID, s.Serial, s.OwnerID, s.Name, s.Description, s.MACAddress, s.SensorType, s.Manufacturer, s.SilenceAfter.Milliseconds(),
-		searchText(s), int64(s.CreatedAt), int64(s.UpdatedAt))
+		s.Learned, searchText(s), int64(s.CreatedAt), int64(s.UpdatedAt))
 	if isForeignKey(err) {
 		return notFound("owner")
 	}
@@ -76,10 +76,10 @@ func (d *DB) UpdateSensor(ctx context.Context, s telemetry.Sensor) error {
 			return absent(err, "sensor")
 		}
 		_, err := tx.Exec(`
-			UPDATE sensors SET name = ?, description = ?, mac_address = ?, sensor_type = ?, manufacturer = ?, silence_after = ?, search = ?,
+			UPDATE sensors SET name = ?, description = ?, mac_address = ?, sensor_type = ?, manufacturer = ?, silence_after = ?, silence_learned = ?, search = ?,
 				updated_at = ?
 			WHERE id = ?`,
-			s.Name, s.Description, s.MACAddress, s.SensorType, s.Manufacturer, s.SilenceAfter.Milliseconds(), searchText(&s), int64(now()), s.ID)
+			s.Name, s.Description, s.MACAddress, s.SensorType, s.Manufacturer, s.SilenceAfter.Milliseconds(), s.Learned, searchText(&s), int64(now()), s.ID)
 		if err != nil {
 			return err
 		}
@@ -112,6 +112,10 @@ func (d *DB) deleteSensors(tx *sql.Tx, where string, arg int64) error {
 		return err
 	}
 	d.purging.Store(true)
+	// Of what nobody was told yet nobody is. Notices of what was, who delivers them has to judge.
+	if _, err := tx.Exec("DELETE FROM notices WHERE fanned_at = 0 AND sensor_id IN (SELECT id FROM sensors WHERE "+where+")", arg); err != nil {
+		return err
+	}
 	_, err := tx.Exec("DELETE FROM sensors WHERE "+where, arg) // all that hangs on their ids goes with them
 	return err
 }

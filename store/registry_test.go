@@ -275,7 +275,7 @@ func TestListSensors_Filters(t *testing.T) {
 		t.Fatal(err)
 	}
 	record(t, d, reads(1, 1), reads(2, 2))
-	if _, err := d.Silence(t.Context(), []telemetry.Liveness{{SensorID: 2, LastSeenAt: day + 2}}); err != nil {
+	if _, _, err := d.Silence(t.Context(), []telemetry.Liveness{{SensorID: 2, LastSeenAt: day + 2}}, opening(now())); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

@@ -36,6 +36,7 @@ func (d *DB) Run(ctx context.Context) error {
 		{name: "forget letters", run: d.forgetLetters},
 		{name: "forget creations", run: d.forgetCreations},
 		{name: "forget audit", run: d.forgetEntries},
+		{name: "forget alerts", run: d.forgetAlerts},
 		{name: "truncate log", run: d.truncate},
 	}
 	for ctx.Err() == nil {

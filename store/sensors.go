@@ -45,7 +45,7 @@ func (d *DB) sensors(ctx context.Context, where string, args ...any) (found []te
 const selectSensors = `
 	SELECT s.id, s.uid, s.serial, s.owner_id, u.username, s.name, s.description, s.mac_address, s.sensor_type, s.manufacturer,
 		(SELECT json_group_array(tag ORDER BY position) FROM sensor_tags WHERE sensor_id = s.id),
-		s.silence_after, s.created_at, s.updated_at,
+		s.silence_after, s.silence_learned, s.created_at, s.updated_at,
 		st.last_seen_at, st.silent_from, st.malformed, st.refused, st.last_reason, st.last_problem_at, st.latest_time, st.latest_seq
 	FROM sensors s CROSS JOIN sensor_status st ON st.sensor_id = s.id JOIN users u ON u.id = s.owner_id
 	WHERE `
@@ -74,7 +74,7 @@ func scanSensor(row *sql.Rows) (s telemetry.Sensor, latest place, err error) {
 	var tags string
 	var silence int64
 	err = row.Scan(&s.ID, &s.UID, &s.Serial, &s.OwnerID, &s.Owner, &s.Name, &s.Description, &s.MACAddress, &s.SensorType, &s.Manufacturer,
-		&tags, &silence, &s.CreatedAt, &s.UpdatedAt,
+		&tags, &silence, &s.Learned, &s.CreatedAt, &s.UpdatedAt,
 		&s.Status.LastSeenAt, &s.Status.SilentFrom, &s.Status.Problems.Malformed, &s.Status.Problems.Refused, &s.Status.Problems.LastReason, &s.Status.Problems.LastAt,
 		&latest.time, &latest.seq)
 	if err != nil {

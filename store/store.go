@@ -77,6 +77,7 @@ type DB struct {
 	creationsNext time.Time     // when old creations are; used by Run only
 	lettersNext   time.Time     // when expired letter tokens and invitations are; used by Run only
 	entriesNext   time.Time     // when old entries of the audit trail are; used by Run only
+	alertsNext    time.Time     // when old incidents are; used by Run only
 	truncateNext  time.Time     // when the write-ahead log may be truncated again; used by Run only
 	counters      counters
 

@@ -31,3 +31,21 @@ type TagCount struct {
 	Tag     string
 	Sensors int
 }
+
+// AlertQuery selects a page of incidents, newest first.
+type AlertQuery struct {
+	Serials []string   // of the sensors the asker may view; empty: of none
+	State   AlertState // empty: all
+	Beyond  int64      // only those of a lower Order; zero: from the newest
+	Limit   int        // at most this many, > 0
+}
+
+// TimelineQuery selects a page of what happened to a sensor, newest first.
+type TimelineQuery struct {
+	SensorID    int64
+	From        Millis // inclusive; zero: no bound
+	To          Millis // exclusive; zero: no bound
+	BeyondAt    Millis // continue strictly beyond (BeyondAt, BeyondOrder); BeyondOrder zero: from the newest
+	BeyondOrder int64
+	Limit       int // at most this many, > 0
+}

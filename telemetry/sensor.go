@@ -22,6 +22,7 @@ type Sensor struct {
 	Manufacturer string
 	Tags         []string
 	SilenceAfter time.Duration // zero: the server's default
+	Learned      bool          // its own rhythm says how long it may be silent, and SilenceAfter only until that is known
 	CreatedAt    Millis
 	UpdatedAt    Millis
 

@@ -92,5 +92,8 @@ func topicOf(c Channel, serial, metric string) Topic {
 	return Topic{Channel: c, Serial: serial, Metric: metric}
 }
 
+// AlertTopic returns the topic the server publishes steps of a sensor's alerts to.
+func AlertTopic(serial string) string { return "alerts/" + serial }
+
 // TelemetryTopic returns the topic a sensor publishes its readings to.
 func TelemetryTopic(serial string) string { return "sensors/" + serial + "/telemetry" }

@@ -32,6 +32,7 @@ type settings struct {
 
 	Registration   string        `name:"registration" default:"open" enum:"open,invite,closed" help:"Who may make an account: ${enum}. The first account is admin."`
 	SilenceAfter   time.Duration `name:"silence-after" default:"10m" help:"A sensor without its own setting counts as silent after this."`
+	RemindEvery    time.Duration `name:"remind-every" default:"24h" help:"Owners are reminded of an open alert that nobody has acknowledged this often; 0: never."`
 	TicketTTL      time.Duration `name:"ticket-ttl" default:"5s" help:"How long a WebSocket ticket may be redeemed; at most 30s."`
 	Retain         time.Duration `name:"retain" default:"720h" help:"Raw readings are kept this long."`
 	AuditRetain    time.Duration `name:"audit-retain" default:"8760h" help:"Who did what is kept this long."`
@@ -61,6 +62,7 @@ const (
 	minRetain     = time.Minute
 
 	minAuditRetain = time.Hour // a trail that is gone before anybody can look is none
+	minRemind      = time.Minute
 )
 
 // Validate is called by the parser once all sources have been read; its errors name the flag.
@@ -70,6 +72,8 @@ func (s *settings) Validate() error {
 		return fmt.Errorf("--ticket-ttl must lie between 1ms and %s, a ticket is a password in a URL", maxTicketTTL)
 	case s.SilenceAfter < time.Second:
 		return errors.New("--silence-after must be at least 1s")
+	case s.RemindEvery != 0 && s.RemindEvery < minRemind:
+		return fmt.Errorf("--remind-every must be 0 or at least %s", minRemind)
 	case s.Retain < minRetain:
 		return fmt.Errorf("--retain must be at least %s", minRetain)
 	case s.AuditRetain < minAuditRetain:

@@ -121,6 +121,10 @@ func (c *collector) alert(e emitter) {
 		e.count("sensor_steps_total", "Steps of sensors to another state.", n[0], "state", string(state))
 		e.gauge("sensors", "Sensors in each state.", float64(n[1]), "state", string(state))
 	}
+	for step, n := range map[string]int64{"opened": s.AlertsOpened, "acknowledged": s.AlertsAcknowledged, "resolved": s.AlertsResolved} {
+		e.count("alerts_total", "Steps of alerts.", n, "step", step)
+	}
+	e.count("cadences_kept_total", "Times the rhythm of a sensor was written down.", s.Rhythms)
 	e.count("silence_graces_total", "Times sensors were excused because the server had not listened or its clock was set.", s.Graces)
 	e.count("silence_failures_total", "Times the store could not mark silent sensors or keep a heartbeat.", s.Failures)
 	e.count("silence_audits_total", "Comparisons of remembered with stored states.", s.Audits)
@@ -155,6 +159,7 @@ func (c *collector) broker(e emitter) {
 	e.count("mqtt_retain_refused_total", "Publishes relayed but not retained for lack of room.", s.RetainRefused)
 	e.count("mqtt_deliveries_dropped_total", "Deliveries dropped because the subscriber's queue was full.", s.Dropped, "queue", "subscriber")
 	e.count("mqtt_deliveries_dropped_total", "Deliveries dropped because the subscriber's queue was full.", s.RelayDropped, "queue", "relay")
+	e.count("mqtt_deliveries_dropped_total", "Deliveries dropped because the subscriber's queue was full.", s.AlertsDropped, "queue", "alerts")
 	for direction, n := range map[string][2]int64{"received": {s.BytesReceived, s.PacketsReceived}, "sent": {s.BytesSent, s.PacketsSent}} {
 		e.count("mqtt_bytes_total", "Bytes of MQTT packets.", n[0], "direction", direction)
 		e.count("mqtt_packets_total", "MQTT packets.", n[1], "direction", direction)

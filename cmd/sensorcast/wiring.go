@@ -89,7 +89,7 @@ func (s *server) openAuth() error {
 
 // openWatch fills the watch over silence. It is the first to hear of sensors that come and go, since the doors ask it.
 func (s *server) openWatch() error {
-	s.watch = alert.New(alert.Config{SilenceAfter: s.settings.SilenceAfter}, s.store, s.directory, s.log)
+	s.watch = alert.New(alert.Config{SilenceAfter: s.settings.SilenceAfter, RemindEvery: s.settings.RemindEvery}, s.store, s.directory, s.log)
 	if err := s.watch.Load(context.Background()); err != nil {
 		return fmt.Errorf("silence: %w", err)
 	}
@@ -100,6 +100,8 @@ func (s *server) openWatch() error {
 // startWatch begins to decide, last of all and so stopped first: nobody is found silent while the doors open or close.
 func (s *server) startWatch() {
 	s.watch.Tell(s.hub, s.broker)
+	s.watch.Incidents().Tell(s.hub, s.broker)
+	s.watch.Consult(s.broker)
 	s.background("silence watch", s.watch.Run)
 }
 
@@ -173,6 +175,7 @@ func (s *server) wireUp(cores int) error {
 	}, api.Deps{
 		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store, Sharing: s.store, Transfers: s.store,
 		Intake: s.pipe, Commands: s.commands, Inbox: s.inbox, Audit: s.trail, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
+		Alerts: s.watch.Incidents(), Cadences: s.watch,
 		Events: func(w http.ResponseWriter, r *http.Request, q api.EventRequest) error {
 			return events.Serve(w, r, bridge.EventRequest(q))
 		},
