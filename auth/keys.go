@@ -26,6 +26,7 @@ const (
 	labelTicket   = "sensorcast ticket v1"
 	labelResume   = "sensorcast resume v1"
 	labelPepper   = "sensorcast device pepper v1"
+	labelSeal     = "sensorcast seal v1"
 	looseModeMask = 0o077
 )
 
@@ -36,6 +37,7 @@ type Keys struct {
 	ticket keyring
 	resume keyring
 	pepper []byte
+	seal   []byte // what sealers' keys come from
 }
 
 // keyring signs with the active key and verifies with any, chosen by its id and never by trial.
@@ -54,7 +56,7 @@ func (k *Keys) GoString() string { return k.String() }
 func (k *Keys) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // keyDocument is keys.json. The first signing key is the active one; the others only verify, so a key is rotated by putting a new one
-// in front and dropping the old one after the longest token life. The pepper cannot be rotated: every device secret hangs on it.
+// in front and dropping the old one after the longest token life. The pepper cannot be rotated: every device secret hangs on it, and what is sealed.
 type keyDocument struct {
 	Signing []masterKey `json:"signing"`
 	Pepper  []byte      `json:"pepper"`
@@ -180,7 +182,10 @@ func (doc keyDocument) derive() (*Keys, error) {
 		return nil, fmt.Errorf("the pepper %w", err)
 	}
 	var err error
-	k.pepper, err = hkdf.Key(sha256.New, doc.Pepper, nil, labelPepper, minKeyBytes)
+	if k.pepper, err = hkdf.Key(sha256.New, doc.Pepper, nil, labelPepper, minKeyBytes); err != nil {
+		return nil, err
+	}
+	k.seal, err = hkdf.Key(sha256.New, doc.Pepper, nil, labelSeal, minKeyBytes)
 	return k, err
 }
 
