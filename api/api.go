@@ -1,4 +1,4 @@
-// Package api is the REST front door: accounts, the sensor registry, commands, history, tickets and HTTP ingest under /api/v1, described
+// Package api is the REST front door: accounts, the sensor registry, commands, channels of notification, history, tickets and HTTP ingest under /api/v1, described
 // by an OpenAPI 3.1 document that is generated from the very Go types the handlers take and return.
 //
 // Its place in the flow: browsers and scripts come in here, package auth says who they are and what they may, the store answers
@@ -85,6 +85,7 @@ type Deps struct {
 	History   History
 	Intake    Intake
 	Commands  Commands
+	Channels  Channels
 	Events    Events
 	Presence  Presence
 	Ready     func(ctx context.Context) error // nil error: the parts behind the API can serve now
@@ -146,6 +147,7 @@ func New(cfg Config, deps Deps) *API {
 	a.sensorRoutes()
 	a.secretRoutes()
 	a.commandRoutes()
+	a.channelRoutes()
 	a.readingRoutes()
 	a.telemetryRoutes()
 	a.ticketRoutes()

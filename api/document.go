@@ -42,6 +42,7 @@ func (a *API) describe() {
 				{Name: tagAccounts, Description: "Logging in and out, and one's own account"},
 				{Name: tagSensors, Description: "The registry of one's own sensors"},
 				{Name: tagCommands, Description: "What sensors are asked to do"},
+				{Name: tagChannels, Description: "How people are told of alerts"},
 				{Name: tagReadings, Description: "What sensors measured"},
 				{Name: tagTickets, Description: "Live readings: single-use tickets that open a WebSocket, and event streams"},
 				{Name: tagServer, Description: "The server itself"},
@@ -61,6 +62,7 @@ const (
 	tagAccounts = "accounts"
 	tagSensors  = "sensors"
 	tagCommands = "commands"
+	tagChannels = "channels"
 	tagReadings = "readings"
 	tagTickets  = "tickets"
 	tagServer   = "server"

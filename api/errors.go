@@ -9,6 +9,7 @@ import (
 
 	"sensorcast/auth"
 	"sensorcast/command"
+	"sensorcast/notify"
 	"sensorcast/telemetry"
 )
 
@@ -40,6 +41,8 @@ var kinds = []struct {
 	{errRegistration, http.StatusForbidden, "registration-closed", "Registration closed", "This server takes no registrations. Ask whoever runs it for an account."},
 	{command.ErrFull, http.StatusTooManyRequests, "too-many-commands", "Too many commands",
 		fmt.Sprintf("%d commands wait for this sensor already. It has to take some of them, or they have to expire, before it can be sent more.", command.MaxWaiting)},
+	{notify.ErrChannels, http.StatusConflict, "too-many-channels", "Too many channels",
+		fmt.Sprintf("%d channels are there already. Delete one first.", notify.MaxChannels)},
 	{errForeignOrigin, http.StatusForbidden, "foreign-origin", "Foreign origin", "The request came from another site's page."},
 	{errMalformed, http.StatusBadRequest, "malformed", "Malformed request", "A well-formed JSON body is needed."},
 	{errMediaType, http.StatusUnsupportedMediaType, "unsupported-media-type", "Unsupported media type", "The body must be JSON, sent as application/json."},

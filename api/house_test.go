@@ -19,6 +19,7 @@ import (
 	"sensorcast/auth"
 	"sensorcast/command"
 	"sensorcast/ingest"
+	"sensorcast/notify"
 	"sensorcast/store"
 )
 
@@ -34,6 +35,7 @@ type house struct {
 	auth    *auth.Service
 	pipe    *ingest.Pipe
 	box     *command.Outbox
+	desk    *notify.Desk
 	changes *changeLog
 	logs    *logBuffer
 }
@@ -56,6 +58,7 @@ func newHouse(t *testing.T, options ...option) *house {
 	h.pipe = ingest.New(ingest.Config{LastSeq: h.db.LastSeq()}, h.db, log)
 	h.box = command.New(h.db, h.dir, h.pipe, log)
 	must(t, h.box.Load(t.Context()))
+	h.desk = notify.New(notify.Config{}, notify.Deps{Keeper: h.db, Addresses: h.db, Directory: h.dir, Seal: keys.Sealer("channels")}, log)
 	writing, stop := context.WithCancel(context.Background())
 	written := make(chan struct{})
 	go func() { // ends when the cleanup stops it
@@ -68,7 +71,7 @@ func newHouse(t *testing.T, options ...option) *house {
 
 	cfg := Config{Version: "v1.2.3", Registration: "open", SilenceAfter: 10 * time.Minute}
 	policy := auth.Config{Registration: "open"}
-	deps := Deps{Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Intake: h.pipe, Commands: h.box, Events: new(stage).serve, Ready: h.db.Ready, Log: log}
+	deps := Deps{Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Intake: h.pipe, Commands: h.box, Channels: h.desk, Events: new(stage).serve, Ready: h.db.Ready, Log: log}
 	for _, o := range options {
 		o(&cfg, &policy, &deps)
 	}

@@ -80,6 +80,13 @@ func matrix() map[string]row {
 		"create-command":       forOwner(202, fields{"name": "canary"}),
 		"list-commands":        forOwner(200, nil),
 		"get-connection":       forOwner(200, nil),
+		"create-channel":       forPeople(201, fields{"name": "x", "type": "webhook", "url": "https://example.com/hook"}),
+		"list-channels":        forPeople(200, nil),
+		"get-channel":          forOwner(200, nil),
+		"update-channel":       forOwner(200, fields{"name": "x"}),
+		"delete-channel":       forOwner(204, nil),
+		"test-channel":         forOwner(200, nil),
+		"list-deliveries":      forOwner(200, nil),
 		"send-telemetry":       {fields{"t": 1}, [identities]int{401, 401, 401, 202, 401, 401, 401}},
 		"create-ticket":        forOwner(201, fields{"serial_no": matrixSerial}),
 		"create-device-ticket": forAll(401, fields{"serial_no": matrixSerial, "secret_key": "not the secret"}),
@@ -121,7 +128,9 @@ func checkRow(t *testing.T, h *house, mine, theirs personFixture, op *huma.Opera
 	ticket := h.call("POST", "/api/v1/tickets", mine.access, fields{"all": true}).want(http.StatusCreated).fields()["ticket"].(string)
 
 	tokens := [identities]string{mine.access, theirs.access, "", secret, "garbage", mine.refresh, ticket}
-	path := strings.ReplaceAll(op.Path, "{serial_no}", matrixSerial)
+	channel := h.channel(mine, fields{"name": "canary name", "type": "webhook", "url": "https://127.0.0.1/canary"}).ID
+	defer func() { h.call("DELETE", "/api/v1/channels/"+channel, h.loggedIn(mine).access, nil) }()
+	path := strings.NewReplacer("{serial_no}", matrixSerial, "{channel_id}", channel).Replace(op.Path)
 	for who := identities - 1; who >= owner; who-- {
 		a := h.call(op.Method, path, tokens[who], r.body)
 		if a.status != r.want[who] {
@@ -140,7 +149,7 @@ func checkRow(t *testing.T, h *house, mine, theirs personFixture, op *huma.Opera
 		if f, ok := body.(fields); ok && f["serial_no"] != nil {
 			body = fields{"serial_no": "NOBODY"}
 		}
-		absent := h.call(op.Method, strings.ReplaceAll(op.Path, "{serial_no}", "NOBODY"), token, body)
+		absent := h.call(op.Method, strings.NewReplacer("{serial_no}", "NOBODY", "{channel_id}", "nobody").Replace(op.Path), token, body)
 		impossible := h.call(op.Method, strings.ReplaceAll(op.Path, "{serial_no}", "%23+..%2F"), token, body)
 		if foreign.status != absent.status || !bytes.Equal(foreign.body, absent.body) || strings.Contains(op.Path, "{serial_no}") && impossible.status != absent.status {
 			t.Errorf("foreign got %d %s, absent %d %s, impossible %d, want the same", foreign.status, foreign.body, absent.status, absent.body, impossible.status)

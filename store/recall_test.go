@@ -96,7 +96,8 @@ func TestOpen_FirstSchemaIsUpgraded(t *testing.T) {
 	record(t, d, reads(sensor.ID, 1))
 	for _, query := range []string{
 		"DROP TABLE mqtt_retained", "DROP TABLE mqtt_wills", "DROP TABLE mqtt_received", "DROP TABLE mqtt_deliveries",
-		"DROP TABLE mqtt_subscriptions", "DROP TABLE mqtt_sessions", "DROP TABLE commands", "DROP TABLE spent_tokens", "ALTER TABLE log DROP COLUMN pruned_to",
+		"DROP TABLE mqtt_subscriptions", "DROP TABLE mqtt_sessions", "DROP TABLE commands", "DROP TABLE deliveries",
+		"DROP TABLE channels", "DROP TABLE notices", "DROP TABLE spent_tokens", "ALTER TABLE log DROP COLUMN pruned_to",
 		"DROP TABLE heartbeat", "ALTER TABLE sensor_status DROP COLUMN silent_from", "DELETE FROM goose_db_version WHERE version_id > 1",
 	} {
 		if _, err := d.write.db.Exec(query); err != nil {

@@ -22,8 +22,8 @@ const (
 	restShare = 3
 )
 
-// Run does what can wait: it extends the history index, deletes what is expired or belongs to deleted sensors, forgets old sessions
-// and commands, and keeps the write-ahead log small. It returns nil when ctx ends. Errors are logged and the work tried again; without
+// Run does what can wait: it extends the history index, deletes what is expired or belongs to deleted sensors, forgets old sessions,
+// commands and notices, and keeps the write-ahead log small. It returns nil when ctx ends. Errors are logged and the work tried again; without
 // Run the store is correct, only slower and larger by and by.
 func (d *DB) Run(ctx context.Context) error {
 	steps := []*step{
@@ -32,6 +32,7 @@ func (d *DB) Run(ctx context.Context) error {
 		{name: "expire", run: d.expire},
 		{name: "forget sessions", run: d.forgetSessions},
 		{name: "forget commands", run: d.forgetCommands},
+		{name: "forget notices", run: d.forgetNotices},
 		{name: "forget tokens", run: d.forgetTokens},
 		{name: "truncate log", run: d.truncate},
 	}

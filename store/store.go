@@ -1,4 +1,4 @@
-// Package store keeps what must outlive the process: accounts, logins, the sensor registry, commands, the log of readings and the state
+// Package store keeps what must outlive the process: accounts, logins, the sensor registry, commands, channels of notification, the log of readings and the state
 // of MQTT sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people
 // (api and bridge read) and back to devices (broker begins with [DB.Sessions]).
 //
@@ -34,6 +34,7 @@ import (
 	"sensorcast/auth"
 	"sensorcast/command"
 	"sensorcast/ingest"
+	"sensorcast/notify"
 )
 
 // Config says where the data is and how long readings are kept.
@@ -68,6 +69,7 @@ type DB struct {
 	retention    retention    // used by Run only
 	forgetNext   time.Time    // when old sessions are looked for again; used by Run only
 	settledNext  time.Time    // when old commands are; used by Run only
+	noticesNext  time.Time    // when old notices are; used by Run only
 	tokensNext   time.Time    // when expired tokens are; used by Run only
 	truncateNext time.Time    // when the write-ahead log may be truncated again; used by Run only
 	counters     counters
@@ -81,6 +83,7 @@ var (
 	_ auth.Sessions   = (*DB)(nil)
 	_ ingest.Recorder = (*DB)(nil)
 	_ command.Keeper  = (*DB)(nil)
+	_ notify.Keeper   = (*DB)(nil)
 )
 
 // Open locks the directory, opens or creates the database in it, brings its schema up to date and checks that it will keep its

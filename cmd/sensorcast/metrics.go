@@ -40,6 +40,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.ingest(e)
 	c.commands(e)
 	c.alert(e)
+	c.notify(e)
 	c.broker(e)
 	c.bridge(e)
 	c.store(e)
@@ -115,6 +116,18 @@ func (c *collector) alert(e emitter) {
 	e.count("silence_failures_total", "Times the store could not mark silent sensors or keep a heartbeat.", s.Failures)
 	e.count("silence_audits_total", "Comparisons of remembered with stored states.", s.Audits)
 	e.gauge("silence_audit_mismatches", "Sensors that differed in the last one; anything but 0 is a defect.", float64(s.Mismatches))
+}
+
+func (c *collector) notify(e emitter) {
+	s := c.s.desk.Stats()
+	e.count("notices_total", "Notices of alerts handed to their owners' channels.", s.Notices)
+	for outcome, n := range map[string]int64{"sent": s.Sent, "refused": s.Refused, "retried": s.Retried, "test": s.Tests} {
+		e.count("notice_attempts_total", "Messages sent, given up, failed for now, and tests.", n, "outcome", outcome)
+	}
+	e.count("notices_withdrawn_total", "Deliveries not made because their sensor was not the owner's any more.", s.Withdrawn)
+	e.gauge("notice_deliveries_waiting", "Deliveries waiting, as of the last minute.", float64(s.Waiting))
+	e.gauge("notice_attempts", "Attempts under way.", float64(s.Sending))
+	e.gauge("notice_circuits_open", "Receiving hosts left alone because they do not work.", float64(s.OpenCircuits))
 }
 
 func (c *collector) broker(e emitter) {

@@ -18,6 +18,7 @@ import (
 	"sensorcast/command"
 	"sensorcast/edge"
 	"sensorcast/ingest"
+	"sensorcast/notify"
 	"sensorcast/store"
 )
 
@@ -54,12 +55,14 @@ type server struct {
 	proxied   []*edge.Proxied // listeners that understand the PROXY protocol
 
 	store     *store.DB
+	keys      *auth.Keys
 	directory *auth.Directory
 	auth      *auth.Service
 	changes   *auth.Changes
 	watch     *alert.Watch
 	pipe      *ingest.Pipe
 	commands  *command.Outbox
+	desk      *notify.Desk
 	hub       *bridge.Hub
 	tunnel    *bridge.Tunnel
 	broker    *broker.Broker

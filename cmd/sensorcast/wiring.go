@@ -55,6 +55,7 @@ func (s *server) openAuth() error {
 	if err != nil {
 		return err
 	}
+	s.keys = keys
 	s.directory = auth.NewDirectory(keys)
 	s.directory.Load(devices)
 	s.changes = new(auth.Changes)
@@ -119,6 +120,9 @@ func (s *server) wireUp(cores int) error {
 	if err := s.startOutbox(); err != nil {
 		return err
 	}
+	if err := s.startDesk(); err != nil {
+		return err
+	}
 
 	s.hub = bridge.New(bridge.Config{
 		AllowedOrigins: s.settings.AllowedOrigins,
@@ -156,7 +160,7 @@ func (s *server) wireUp(cores int) error {
 		TrustedProxies: proxies,
 	}, api.Deps{
 		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store,
-		Intake: s.pipe, Commands: s.commands, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
+		Intake: s.pipe, Commands: s.commands, Channels: s.desk, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
 		Events: func(w http.ResponseWriter, r *http.Request, q api.EventRequest) error {
 			return events.Serve(w, r, bridge.EventRequest(q))
 		},
