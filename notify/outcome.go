@@ -44,7 +44,8 @@ func outcomeOf(err error) outcome {
 		return outcome{words: "refused here: " + refusal(err) + ", and its network is not in --webhook-allow", final: true}
 	case errors.As(err, &dns):
 		return outcome{words: "its name could not be looked up", blamed: true}
-	case errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &invalid), errors.As(err, &verify), errors.As(err, &record), errors.As(err, &alert):
+	case errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &invalid), errors.As(err, &verify), errors.As(err, &record), errors.As(err, &alert),
+		errors.Is(err, http.ErrSchemeMismatch):
 		return outcome{words: "TLS failed: its certificate is not trusted, or it speaks no TLS", blamed: true}
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return outcome{words: "no answer within " + requestTimeout.String(), blamed: true}
