@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"ingest":           {"telemetry", "telemetry/format", "session"},
 	"command":          {"telemetry", "auth"},
 	"notify":           {"telemetry", "auth"},
+	"pulse":            {"telemetry", "auth", "ingest"},
 	"store":            {"telemetry", "session", "auth", "ingest", "command", "notify"},
 	"broker":           {"telemetry", "session", "auth", "ingest", "command", "wire"},
 	"bridge":           {"telemetry", "auth", "ingest", "command", "wire"},
@@ -29,7 +30,7 @@ var mayImport = map[string][]string{
 	"edge":             {"telemetry"},
 	"simulator":        {"telemetry"},
 	"web":              {},
-	"cmd/sensorcast":   {"telemetry", "auth", "ingest", "command", "notify", "wire", "store", "broker", "bridge", "api", "alert", "simulator", "edge", "web"},
+	"cmd/sensorcast":   {"telemetry", "auth", "ingest", "command", "notify", "wire", "store", "broker", "bridge", "api", "alert", "pulse", "simulator", "edge", "web"},
 	"bench":            {"simulator"},
 	"drive":            {}, // tests only, as the next
 	"drive/hostile":    {},

@@ -41,6 +41,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.commands(e)
 	c.alert(e)
 	c.notify(e)
+	c.pulse(e)
 	c.broker(e)
 	c.bridge(e)
 	c.store(e)
@@ -128,6 +129,20 @@ func (c *collector) notify(e emitter) {
 	e.gauge("notice_deliveries_waiting", "Deliveries waiting, as of the last minute.", float64(s.Waiting))
 	e.gauge("notice_attempts", "Attempts under way.", float64(s.Sending))
 	e.gauge("notice_circuits_open", "Receiving hosts left alone because they do not work.", float64(s.OpenCircuits))
+}
+
+func (c *collector) pulse(e emitter) {
+	s := c.s.pulse.Stats()
+	e.count("self_tests_total", "Messages the server sent to itself over MQTT.", s.Tests)
+	e.count("self_tests_failed_total", "Of these not acknowledged or not seen in time.", s.Failed)
+	doubt := 0.0
+	if s.Doubt {
+		doubt = 1
+	}
+	e.gauge("self_test_doubt", "1: the server does not hear itself, so silence of sensors may be its own.", doubt)
+	e.gauge("self_test_seconds", "From the connection to the reading's being seen, in the last test that worked.", s.Took.Seconds())
+	e.count("heartbeats_total", "Requests to --heartbeat-url.", s.Beats, "outcome", "taken")
+	e.count("heartbeats_total", "Requests to --heartbeat-url.", s.BeatErrors, "outcome", "failed")
 }
 
 func (c *collector) broker(e emitter) {

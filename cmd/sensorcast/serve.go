@@ -19,6 +19,7 @@ import (
 	"sensorcast/edge"
 	"sensorcast/ingest"
 	"sensorcast/notify"
+	"sensorcast/pulse"
 	"sensorcast/store"
 )
 
@@ -63,6 +64,7 @@ type server struct {
 	pipe      *ingest.Pipe
 	commands  *command.Outbox
 	desk      *notify.Desk
+	pulse     *pulse.Pulse
 	hub       *bridge.Hub
 	tunnel    *bridge.Tunnel
 	broker    *broker.Broker
@@ -100,6 +102,7 @@ func start(cfg *settings, log *slog.Logger) (_ *server, err error) {
 	}
 	s.serve()
 	s.background("memory upkeep", easeMemory)
+	s.background("self-test", s.pulse.Run)
 	log.Info("serving", "version", versionString(), "data_dir", cfg.DataDir)
 	return s, nil
 }

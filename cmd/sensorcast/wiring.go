@@ -140,7 +140,8 @@ func (s *server) wireUp(cores int) error {
 	if err := s.openBroker(devices); err != nil {
 		return err
 	}
-	s.pipe.Watch(s.watch, s.hub, s.broker) // a sensor is online before its reading is seen
+	s.openPulse()
+	s.pipe.Watch(s.pulse.Before(s.watch, s.hub, s.broker)) // a sensor is online before its reading is seen
 	s.commands.Watch(s.broker)
 	s.changes.Watch(s.hub)
 	s.changes.Watch(s.broker)
@@ -160,7 +161,7 @@ func (s *server) wireUp(cores int) error {
 		TrustedProxies: proxies,
 	}, api.Deps{
 		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store,
-		Intake: s.pipe, Commands: s.commands, Channels: s.desk, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
+		Intake: s.pipe, Commands: s.commands, Channels: s.desk, Presence: s.broker, Ready: s.ready, Log: s.log,
 		Events: func(w http.ResponseWriter, r *http.Request, q api.EventRequest) error {
 			return events.Serve(w, r, bridge.EventRequest(q))
 		},
