@@ -32,7 +32,9 @@ func (k *Keys) Sealer(purpose string) *Sealer {
 }
 
 // Seal encrypts text for the owner, without whose name it cannot be opened: a row copied to another place in the database is worthless.
-func (s *Sealer) Seal(owner string, text []byte) []byte { return s.aead.Seal(nil, nil, text, []byte(owner)) }
+func (s *Sealer) Seal(owner string, text []byte) []byte {
+	return s.aead.Seal(nil, nil, text, []byte(owner))
+}
 
 var errSealed = errors.New("cannot be unsealed: it was sealed with other keys, or changed")
 

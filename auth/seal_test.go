@@ -39,7 +39,7 @@ func TestSealer_OpensOnlyItsOwn(t *testing.T) {
 			t.Errorf("%s: got %q, want an error", what, got)
 		}
 	}
-	if shown := fmt.Sprintf("%v %+v %#v", s, s, s); strings.Trim(shown, "[]sealer ") != "" {
+	if shown := fmt.Sprintf("%v %+v %#v", s, s, s); strings.ReplaceAll(shown, "[sealer]", "") != "  " {
 		t.Errorf("printed as %q", shown)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"sensorcast/telemetry"
@@ -215,8 +216,11 @@ func (d *Desk) mail(ctx context.Context, userID int64, m Message) outcome {
 	}
 	ctx, cancel := context.WithTimeout(ctx, mailTimeout)
 	defer cancel()
-	return outcomeOfMail(d.Postman.Send(ctx, Letter{To: to, Subject: cut(m.Title, 200), Text: m.Body + "\n"}))
+	return outcomeOfMail(d.Postman.Send(ctx, Letter{To: to, Subject: subject(m.Title), Text: m.Body + "\n"}))
 }
+
+// subject is a title on one line: nothing in it begins another header.
+func subject(title string) string { return cut(strings.Join(strings.Fields(title), " "), 200) }
 
 // mailTimeout is for one letter, from the connection to the server's acceptance.
 const mailTimeout = 15 * time.Second

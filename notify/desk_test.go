@@ -215,7 +215,9 @@ func TestDesk_MailIsTriedAgainAndSummedUp(t *testing.T) {
 	c, _ := h.channel(h.ada, notify.Draft{Name: "mail", Kind: notify.Email, Enabled: true})
 	h.post.fail(errors.New("421 canary-password: connection lost after DATA"))
 	h.notice("A1", "n1", notify.Warning)
-	h.settled(h.ada, c, 1)
+	if got := h.settled(h.ada, c, 1)[0]; got.State != notify.Waiting || got.Error == "" || strings.Contains(got.Error, "canary") {
+		t.Errorf("after the failure: got %s, %q, want that it waits, in our own words", got.State, got.Error)
+	}
 	for i := range 30 {
 		h.notice("A1", fmt.Sprint("m", i), notify.Info)
 	}

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type door struct {
 	answers [][]byte                 // to the first packet, the second, and so on; after the last: silence
 	observe func(*telemetry.Reading) // called with the reading of the publish; nil: nobody sees it
+	stale   bool                     // that one is of an earlier test
 	sensor  string                   // who logged in
 }
 
@@ -49,7 +50,11 @@ func (d *door) dial(context.Context) (net.Conn, error) {
 				d.sensor = string(body[14:50])
 			}
 			if header[0] == 0x32 && d.observe != nil {
-				d.observe(&telemetry.Reading{SensorID: -1, Serial: d.sensor, Data: body[bytes.IndexByte(body, '{'):]})
+				data := body[bytes.IndexByte(body, '{'):]
+				if d.stale {
+					data = []byte(`{"test":1}`)
+				}
+				d.observe(&telemetry.Reading{SensorID: -1, Serial: d.sensor, Data: data})
 			}
 			if answer == nil {
 				_, _ = io.Copy(io.Discard, server)
@@ -82,19 +87,21 @@ func TestPulse_HearsOnlyWhatWentTheWholeWay(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answers [][]byte
 		unseen  bool
+		stale   bool
 		hears   bool
 	}{
-		"all of it":           {[][]byte{welcome, acknowledged}, false, true},
-		"login refused":       {[][]byte{{0x20, 2, 0, 5}}, false, false},
-		"login not answered":  {nil, false, false},
-		"not acknowledged":    {[][]byte{welcome}, false, false},
-		"another packet":      {[][]byte{welcome, {0x40, 2, 0, 9}}, false, false},
-		"committed, not seen": {[][]byte{welcome, acknowledged}, true, false},
+		"all of it":           {[][]byte{welcome, acknowledged}, false, false, true},
+		"login refused":       {[][]byte{{0x20, 2, 0, 5}}, false, false, false},
+		"login not answered":  {nil, false, false, false},
+		"not acknowledged":    {[][]byte{welcome}, false, false, false},
+		"another packet":      {[][]byte{welcome, {0x40, 2, 0, 9}}, false, false, false},
+		"committed, not seen": {[][]byte{welcome, acknowledged}, true, false, false},
+		"an old one seen":     {[][]byte{welcome, acknowledged}, false, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := newDirectory(t)
 			synctest.Test(t, func(t *testing.T) {
-				d, others := &door{answers: tc.answers}, &observer{}
+				d, others := &door{answers: tc.answers, stale: tc.stale}, &observer{}
 				p := pulse.New(pulse.Config{Dial: d.dial}, dir, slog.New(slog.DiscardHandler))
 				if !tc.unseen {
 					d.observe = p.Before(others).Observe

@@ -32,10 +32,11 @@ func (d *DB) CreateChannel(ctx context.Context, c *notify.Channel) error {
 	})
 }
 
+// Who may not log in is not told either.
 const selectChannels = `
 	SELECT c.id, c.uid, c.user_id, c.name, c.kind, c.shown, c.host, c.target, c.secret, c.min_severity, c.enabled, c.quiet_from, c.quiet_to,
 		c.quiet_zone, c.failures, c.retry_at, c.created_at, c.updated_at
-	FROM channels c `
+	FROM channels c JOIN users u ON u.id = c.user_id AND NOT u.disabled `
 
 // Channels implements notify.Keeper.
 func (d *DB) Channels(ctx context.Context, userID int64) ([]notify.Channel, error) {

@@ -88,6 +88,13 @@ func TestChannels_AreTheirOwnersAndBounded(t *testing.T) {
 	if _, err := d.Channel(t.Context(), bob.ID, "c00"); !errors.Is(err, telemetry.ErrNotFound) {
 		t.Errorf("somebody else's: got %v, want ErrNotFound", err)
 	}
+	bob.Disabled = true
+	if err := d.UpdateUser(t.Context(), bob); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := d.Channels(t.Context(), bob.ID); err != nil || len(all) != 0 {
+		t.Errorf("of a disabled account: got %d, %v, want none", len(all), err)
+	}
 	if err := d.DeleteUser(t.Context(), ada.ID); err != nil {
 		t.Fatal(err)
 	}
