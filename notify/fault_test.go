@@ -186,3 +186,32 @@ func TestDesk_AHostThatHangsHasTwoPlacesAndACircuit(t *testing.T) {
 		t.Errorf("got %d at once, %d attempts, then %d, want 2, 5 or 6, and no more", most.Load(), before, all.Load())
 	}
 }
+
+// More channels than are looked at in one round, all of one host that is down and all before the one that works, do not hide it.
+func TestDesk_AHostThatIsDownHidesNobody(t *testing.T) {
+	h := newHouse(t)
+	down := httptest.NewServer(http.NotFoundHandler())
+	down.Close()
+	var c notify.Channel
+	for range 5 {
+		c, _ = h.webhook(h.ada, down.URL)
+	}
+	h.notice("A1", "first", notify.Warning)
+	h.eventually("the circuit opens", func() bool { return h.desk.Stats().OpenCircuits == 1 })
+	_, err := h.raw.Exec(`
+		WITH RECURSIVE more (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM more WHERE n < 1500)
+		INSERT INTO channels (uid, user_id, name, kind, shown, host, target, secret, min_severity, enabled, quiet_from, quiet_to, quiet_zone, created_at, updated_at)
+		SELECT uid || n, user_id, name, kind, shown, host, target, secret, min_severity, enabled, quiet_from, quiet_to, quiet_zone, created_at, updated_at
+		FROM channels, more WHERE id = ?`, c.ID)
+	must(t, err)
+	good := newReceiver(t, nil)
+	h.webhook(h.bob, good.URL)
+	h.notice("A1", "fault", notify.Warning)
+	h.eventually("they wait", func() bool { return h.desk.Stats().Notices == 2 })
+	started := time.Now()
+	h.notice("B1", "n", notify.Warning)
+	h.eventually("the other is told", func() bool { return len(good.ids()) == 1 })
+	if took := time.Since(started); took > 4*time.Second {
+		t.Errorf("the other was told after %s", took)
+	}
+}

@@ -32,8 +32,9 @@ type Outbox interface {
 	NewNotices(ctx context.Context, limit int) ([]Notice, error)
 	// FanOut makes the deliveries of notices that were not fanned out yet, in one transaction, leaving out channels that are gone.
 	FanOut(ctx context.Context, at telemetry.Millis, fans []Fan) error
-	// ReadyChannels returns the enabled channels whose RetryAt has come and that have something due at now, those that wait longest first.
-	ReadyChannels(ctx context.Context, now telemetry.Millis, limit int) ([]Channel, error)
+	// ReadyChannels returns the enabled channels whose RetryAt has come and that have something due at now, those that wait longest first,
+	// but none that leads to one of the hosts.
+	ReadyChannels(ctx context.Context, now telemetry.Millis, but []string, limit int) ([]Channel, error)
 	// Due returns what waits in a channel and is due at now, oldest first.
 	Due(ctx context.Context, channelID int64, now telemetry.Millis, limit int) ([]Delivery, error)
 	// Settle writes down, in one transaction, what came of an attempt. It does nothing where the channel is gone.

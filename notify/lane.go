@@ -30,16 +30,30 @@ func (l lanes) enter(host string, now time.Time) bool {
 		at = &lane{}
 		l[host] = at
 	}
-	places := hostPlaces
-	if at.failures >= circuitAfter {
-		places = 1 // whether it works again one attempt finds out
-	}
-	if at.under >= places || now.Before(at.openTill) {
+	if !at.hasPlace(now) {
 		return false
 	}
 	at.under++
 	at.used = now
 	return true
+}
+
+func (l *lane) hasPlace(now time.Time) bool {
+	places := hostPlaces
+	if l.failures >= circuitAfter {
+		places = 1 // whether it works again one attempt finds out
+	}
+	return l.under < places && !now.Before(l.openTill)
+}
+
+// closed are the hosts that have no place.
+func (l lanes) closed(now time.Time) (hosts []string) {
+	for host, at := range l {
+		if !at.hasPlace(now) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
 }
 
 // leave gives the place back, and reports whether the host's circuit opened.

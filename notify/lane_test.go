@@ -14,8 +14,8 @@ func TestLanes_AHostHasTwoPlacesAndACircuit(t *testing.T) {
 			t.Errorf("place %d: got %v, want %v", i+1, got, want)
 		}
 	}
-	if !l.enter("b", now) {
-		t.Error("another host has no place")
+	if got := l.closed(now); !l.enter("b", now) || len(got) != 1 || got[0] != "a" {
+		t.Errorf("another host has no place, or %v are closed, want a", got)
 	}
 	l.leave("a", worked, now)
 	l.leave("a", worked, now)

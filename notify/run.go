@@ -13,7 +13,7 @@ const (
 	lookEvery  = 2 * time.Second // how late a notice nobody woke us for is seen, and a retry or the end of quiet hours
 	countEvery = time.Minute     // how old the count of what waits may be
 	fanAtOnce  = 100             // notices in one transaction
-	readyLimit = 2000            // channels looked at for one with a place; so many may wait for hosts that have none
+	readyLimit = 1000            // channels looked at in one round; those of hosts without a place are not among them
 )
 
 // Run fans out new notices and sends what is due until ctx ends. What is being sent then is finished, which takes no longer than one
@@ -106,7 +106,7 @@ func (d *Desk) dispatch(ctx context.Context, sending *sync.WaitGroup) error {
 	if d.underWay() >= maxSending {
 		return nil // the next to end wakes Run
 	}
-	ready, err := d.Keeper.ReadyChannels(ctx, telemetry.Now(), readyLimit)
+	ready, err := d.Keeper.ReadyChannels(ctx, telemetry.Now(), d.closedHosts(), readyLimit)
 	if err != nil {
 		return err
 	}
@@ -132,6 +132,13 @@ func (d *Desk) underWay() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.busy)
+}
+
+// closedHosts are those nothing can be sent to now. Left in, thousands of channels of one that is down would hide all others.
+func (d *Desk) closedHosts() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lanes.closed(time.Now())
 }
 
 func (d *Desk) enter(c Channel) bool {

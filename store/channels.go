@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 
 	"sensorcast/notify"
@@ -56,11 +57,15 @@ func (d *DB) Channel(ctx context.Context, userID int64, uid string) (notify.Chan
 }
 
 // ReadyChannels implements notify.Outbox.
-func (d *DB) ReadyChannels(ctx context.Context, at telemetry.Millis, limit int) ([]notify.Channel, error) {
+func (d *DB) ReadyChannels(ctx context.Context, at telemetry.Millis, but []string, limit int) ([]notify.Channel, error) {
+	hosts, err := json.Marshal(append([]string{}, but...)) // never null
+	if err != nil {
+		return nil, fmt.Errorf("query channels: %w", err)
+	}
 	return d.channels(ctx, selectChannels+`
 		JOIN (SELECT channel_id, min(id) AS oldest FROM deliveries WHERE state = 'waiting' AND due_at <= ?1 GROUP BY channel_id) w
 			ON w.channel_id = c.id
-		WHERE c.enabled AND c.retry_at <= ?1 ORDER BY w.oldest LIMIT ?2`, int64(at), limit)
+		WHERE c.enabled AND c.retry_at <= ?1 AND c.host NOT IN (SELECT value FROM json_each(?2)) ORDER BY w.oldest LIMIT ?3`, int64(at), string(hosts), limit)
 }
 
 func (d *DB) channels(ctx context.Context, query string, args ...any) ([]notify.Channel, error) {

@@ -59,9 +59,9 @@ func due(t testing.TB, d *DB, c notify.Channel) []notify.Delivery {
 	return all
 }
 
-func ready(t testing.TB, d *DB, at telemetry.Millis) (names []string) {
+func ready(t testing.TB, d *DB, at telemetry.Millis, but ...string) (names []string) {
 	t.Helper()
-	all, err := d.ReadyChannels(t.Context(), at, 100)
+	all, err := d.ReadyChannels(t.Context(), at, but, 100)
 	if err != nil {
 		t.Fatalf("ReadyChannels: %v", err)
 	}
@@ -136,6 +136,9 @@ func TestReadyChannels_WaitLongestFirstAndNotBeforeTheirTime(t *testing.T) {
 	at := now()
 	if got := ready(t, d, at); fmt.Sprint(got) != "[b a]" {
 		t.Errorf("got %v, want [b a]", got)
+	}
+	if got := ready(t, d, at, "other:443", a.Host); len(got) != 0 {
+		t.Errorf("but those of %s: got %v, want none", a.Host, got)
 	}
 	if err := d.Settle(t.Context(), notify.Settlement{ChannelID: b.ID, At: at, Failures: 1, RetryAt: at + 60_000}); err != nil {
 		t.Fatal(err)
