@@ -48,8 +48,8 @@ type Deps struct {
 	Postman   Postman
 }
 
-// Desk keeps people's channels and sends what is to be sent. All methods are safe for concurrent use. Those that take a principal are for
-// people with all of their account's rights in mind: who may see a channel of theirs may change it.
+// Desk keeps people's channels and sends what is to be sent. All methods are safe for concurrent use. Those that take a principal know the
+// account only: whoever may use a channel of theirs at all may change it.
 type Desk struct {
 	Deps
 	client   *http.Client

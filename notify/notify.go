@@ -13,8 +13,8 @@
 // Invariants:
 //   - A notice is fanned out exactly once, and what was fanned out is sent at least once or has failed in writing, whatever stops in between.
 //     A notice has one id for ever, which is how a receiver tells a repetition.
-//   - Within a channel notices go in order: while one is tried again the later ones wait behind it, and of one that is held back by quiet
-//     hours and what follows it, all that waits is summed up in one message.
+//   - Within a channel notices go in order: while one is tried again the later ones wait behind it. Only what is critical overtakes those
+//     that quiet hours hold back, which are summed up in one message after.
 //   - Nobody is told of a sensor they may not view at that moment, whatever held when it happened.
 //   - No connection is made to an address that is not public, unless the operator allowed its network (guard.go). It is judged when it is
 //     dialled, so no spelling of a URL, no name server and no redirect gets around it.
