@@ -69,6 +69,11 @@ func forViewers(status int, body any) row {
 	return r
 }
 
+// forSelf: theirs alone, whatever sensors they share.
+func forSelf(status int, body any) row {
+	return row{body, [identities]int{status, 404, 401, 401, 401, 401, 401}}
+}
+
 // forPeople: each person acts on what is their own.
 func forPeople(status int, body any) row {
 	return row{body, [identities]int{status, status, 401, 401, 401, 401, 401}}
@@ -134,6 +139,13 @@ func matrix() map[string]row {
 		"get-alert":            forViewers(200, nil),
 		"acknowledge-alert":    forManagers(200, nil),
 		"get-timeline":         forViewers(200, nil),
+		"create-channel":       forPeople(201, fields{"name": "x", "type": "webhook", "url": "https://example.com/hook"}),
+		"list-channels":        forPeople(200, nil),
+		"get-channel":          forSelf(200, nil),
+		"update-channel":       forSelf(200, fields{"name": "x"}),
+		"delete-channel":       forSelf(204, nil),
+		"test-channel":         forSelf(200, nil),
+		"list-deliveries":      forSelf(200, nil),
 		"send-telemetry":       {fields{"t": 1}, [identities]int{401, 401, 401, 202, 401, 401, 401}},
 		"create-ticket":        forViewers(201, fields{"serial_no": matrixSerial}),
 		"create-device-ticket": forAll(401, fields{"serial_no": matrixSerial, "secret_key": "not the secret"}),
@@ -207,12 +219,14 @@ func checkRow(t *testing.T, h *house, people map[int]personFixture, op *huma.Ope
 	ticket := h.call("POST", "/api/v1/tickets", mine.access, fields{"all": true}).want(http.StatusCreated).fields()["ticket"].(string)
 
 	alert := h.silence(matrixSerial)
-	at := func(serial, alert string) string {
-		return strings.NewReplacer("{serial_no}", serial, "{id}", alert, "{username}", matrixGuest).Replace(op.Path)
+	channel := h.channel(mine, fields{"name": "canary name", "type": "webhook", "url": "https://127.0.0.1/canary"}).ID
+	defer func() { h.call("DELETE", "/api/v1/channels/"+channel, h.loggedIn(mine).access, nil) }()
+	at := func(serial, alert, channel string) string {
+		return strings.NewReplacer("{serial_no}", serial, "{id}", alert, "{channel_id}", channel, "{username}", matrixGuest).Replace(op.Path)
 	}
 	tokens := [identities]string{mine.access, theirs.access, "", secret, "garbage", mine.refresh, ticket,
 		people[viewing].access, people[managing].access, people[former].access}
-	path := at(matrixSerial, alert)
+	path := at(matrixSerial, alert, channel)
 	for who := identities - 1; who >= owner; who-- {
 		a := h.call(op.Method, path, tokens[who], r.body)
 		if a.status != r.wants(who) {
@@ -232,8 +246,8 @@ func checkRow(t *testing.T, h *house, people map[int]personFixture, op *huma.Ope
 		if f, ok := body.(fields); ok && f["serial_no"] != nil {
 			body = fields{"serial_no": "NOBODY"}
 		}
-		absent := h.call(op.Method, at("NOBODY", "nobody"), token, body)
-		impossible := h.call(op.Method, at("%23+..%2F", "%23+..%2F"), token, body)
+		absent := h.call(op.Method, at("NOBODY", "nobody", "nobody"), token, body)
+		impossible := h.call(op.Method, at("%23+..%2F", "%23+..%2F", "%23+..%2F"), token, body)
 		if foreign.status != absent.status || !bytes.Equal(foreign.body, absent.body) || strings.Contains(op.Path, "{serial_no}") && impossible.status != absent.status {
 			t.Errorf("foreign got %d %s, absent %d %s, impossible %d, want the same", foreign.status, foreign.body, absent.status, absent.body, impossible.status)
 		}

@@ -32,6 +32,7 @@ const (
 	labelRecovery = "sensorcast recovery code v1"
 	labelDebtor   = "sensorcast debtor v1"
 	labelCreation = "sensorcast sensor creation v1"
+	labelSeal     = "sensorcast seal v1"
 	looseModeMask = 0o077
 )
 
@@ -48,6 +49,7 @@ type Keys struct {
 	debtor   []byte      // so are the names and addresses that throttles keep
 	// creation is what secrets of sensors are made with that a client may ask for again (Once).
 	creation []byte
+	seal     []byte // what sealers' keys come from
 }
 
 // keyring signs with the active key and verifies with any, chosen by its id and never by trial.
@@ -66,7 +68,8 @@ func (k *Keys) GoString() string { return k.String() }
 func (k *Keys) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // keyDocument is keys.json. The first signing key is the active one; the others only verify, so a key is rotated by putting a new one
-// in front and dropping the old one after the longest token life. The pepper cannot be rotated: every device secret and second factor hangs on it.
+// in front and dropping the old one after the longest token life. The pepper cannot be rotated: every device secret and second factor hangs on it,
+// and what is sealed.
 type keyDocument struct {
 	Signing []masterKey `json:"signing"`
 	Pepper  []byte      `json:"pepper"`
@@ -192,7 +195,7 @@ func (doc keyDocument) derive() (*Keys, error) {
 		return nil, fmt.Errorf("the pepper %w", err)
 	}
 	var factor []byte
-	for label, key := range map[string]*[]byte{labelPepper: &k.pepper, labelFactor: &factor, labelRecovery: &k.recovery, labelDebtor: &k.debtor, labelCreation: &k.creation} {
+	for label, key := range map[string]*[]byte{labelPepper: &k.pepper, labelFactor: &factor, labelRecovery: &k.recovery, labelDebtor: &k.debtor, labelCreation: &k.creation, labelSeal: &k.seal} {
 		var err error
 		if *key, err = hkdf.Key(sha256.New, doc.Pepper, nil, label, minKeyBytes); err != nil {
 			return nil, err

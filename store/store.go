@@ -1,5 +1,5 @@
-// Package store keeps what must outlive the process: accounts, logins, the sensor registry, strangers, commands, the audit trail, the log of readings
-// and the state of MQTT sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people
+// Package store keeps what must outlive the process: accounts, logins, the sensor registry, strangers, commands, incidents, channels of
+// notification, the audit trail, the log of readings and the state of MQTT sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people
 // (api and bridge read) and back to devices (broker begins with [DB.Sessions]).
 //
 //	ingest ──Record──► writer ──► readings (append-only log), mqtt_* (sessions)     one transaction, synchronous=FULL
@@ -36,6 +36,7 @@ import (
 	"sensorcast/command"
 	"sensorcast/inbox"
 	"sensorcast/ingest"
+	"sensorcast/notify"
 )
 
 // Config says where the data is and how long readings are kept.
@@ -78,6 +79,7 @@ type DB struct {
 	lettersNext   time.Time     // when expired letter tokens and invitations are; used by Run only
 	entriesNext   time.Time     // when old entries of the audit trail are; used by Run only
 	alertsNext    time.Time     // when old incidents are; used by Run only
+	noticesNext   time.Time     // when old notices are; used by Run only
 	truncateNext  time.Time     // when the write-ahead log may be truncated again; used by Run only
 	counters      counters
 
@@ -94,6 +96,7 @@ var (
 	_ command.Keeper  = (*DB)(nil)
 	_ inbox.Keeper    = (*DB)(nil)
 	_ audit.Keeper    = (*DB)(nil)
+	_ notify.Keeper   = (*DB)(nil)
 )
 
 // Open locks the directory, opens or creates the database in it, brings its schema up to date and checks that it will keep its
