@@ -1,8 +1,11 @@
 import type { Component } from 'svelte';
+import { alerts } from './lib/alerts.svelte';
 import type { IconName } from './lib/icons';
 import { match } from './lib/pattern';
 import Account from './pages/Account.svelte';
 import Add from './pages/Add.svelte';
+import Alerts from './pages/alerts/Alerts.svelte';
+import Channels from './pages/alerts/Channels.svelte';
 import Home from './pages/Home.svelte';
 import Register from './pages/Register.svelte';
 import Sensor from './pages/Sensor.svelte';
@@ -16,13 +19,17 @@ export interface Place {
   who: 'in' | 'out' | 'any';
   admin?: boolean;
   /** Its entry in the bar at the top. */
-  entry?: { label: string; icon: IconName };
+  entry?: { label: string; icon: IconName; /** What waits there. */ count?: () => number };
+  /** Its entry among the pages it is shown with. */
+  room?: { of: 'Alerts'; label: string };
 }
 
 /** Every page there is, in the order of the bar. */
 export const places: Place[] = [
   { path: '/', page: Home, who: 'in', entry: { label: 'Sensors', icon: 'grid' } },
   { path: '/sensors/:serial', page: Sensor, who: 'in' },
+  { path: '/alerts', page: Alerts, who: 'in', entry: { label: 'Alerts', icon: 'bell', count: () => alerts.open.length }, room: { of: 'Alerts', label: 'What is wrong' } },
+  { path: '/alerts/channels', page: Channels, who: 'in', room: { of: 'Alerts', label: 'How I am told' } },
   { path: '/add', page: Add, who: 'in', entry: { label: 'Add a sensor', icon: 'plus' } },
   { path: '/account', page: Account, who: 'in', entry: { label: 'Account', icon: 'person' } },
   { path: '/signin', page: SignIn, who: 'out' },

@@ -2,7 +2,7 @@
  * Every call to the server and every shape it speaks, in one place. The shapes come from the generated
  * `api.gen.ts` by path, method and status only, so a renamed schema on the server touches nothing here.
  */
-import { readingOf, type Reading } from 'sensorcast-client';
+import { alertOf, readingOf, type Alert, type Reading } from 'sensorcast-client';
 import type { paths } from '../api.gen';
 import { Client } from './client';
 import { skew } from './skew';
@@ -28,6 +28,17 @@ export type SensorPatch = Body<'/api/v1/sensors/{serial_no}', 'patch'>;
 export type SensorCreated = Reply<'/api/v1/sensors', 'post', 201>;
 export type Secret = Reply<'/api/v1/sensors/{serial_no}/secret', 'post', 200>;
 export type Ticket = Reply<'/api/v1/tickets', 'post', 201>;
+export type Happening = Reply<'/api/v1/sensors/{serial_no}/timeline', 'get', 200>['items'][number];
+export type Channel = Reply<'/api/v1/channels/{channel_id}', 'get', 200>;
+export type ChannelDraft = Body<'/api/v1/channels', 'post'>;
+export type ChannelPatch = Body<'/api/v1/channels/{channel_id}', 'patch'>;
+export type ChannelCreated = Reply<'/api/v1/channels', 'post', 201>;
+export type Delivery = Reply<'/api/v1/channels/{channel_id}/deliveries', 'get', 200>['items'][number];
+export type Trial = Reply<'/api/v1/channels/{channel_id}/test', 'post', 200>;
+export type Severity = Channel['min_severity'];
+type AlertPage = Reply<'/api/v1/alerts', 'get', 200>;
+type TimelinePage = Reply<'/api/v1/sensors/{serial_no}/timeline', 'get', 200>;
+type DeliveryPage = Reply<'/api/v1/channels/{channel_id}/deliveries', 'get', 200>;
 type SensorPage = Reply<'/api/v1/sensors', 'get', 200>;
 type ReadingPage = Reply<'/api/v1/sensors/{serial_no}/readings', 'get', 200>;
 
@@ -45,6 +56,7 @@ const client = new Client({
 });
 
 const sensorPath = (serial: string) => `/sensors/${encodeURIComponent(serial)}`;
+const channelPath = (id: string) => `/channels/${encodeURIComponent(id)}`;
 
 function query(values: Record<string, string | number | undefined>): string {
   const pairs = Object.entries(values).filter(([, value]) => value !== undefined && value !== '');
@@ -94,6 +106,30 @@ export const api = {
     const page = await client.call<ReadingPage>('GET', `${sensorPath(serial)}/readings${query({ limit, cursor })}`);
     return { items: (page.items ?? []).map((item) => readingOf(serial, item)), next: page.next_cursor ?? null };
   },
+
+  /** Newest first. */
+  async alerts(filter: { state?: string; serial_no?: string; limit?: number; cursor?: string }): Promise<{ items: Alert[]; next: string | null }> {
+    const page = await client.call<AlertPage>('GET', '/alerts' + query(filter));
+    return { items: page.items.map(alertOf), next: page.next_cursor };
+  },
+  acknowledge: async (id: string): Promise<Alert> => alertOf(await client.call('POST', `/alerts/${encodeURIComponent(id)}/ack`)),
+  /** Newest first. */
+  async timeline(serial: string, filter: { from?: string; limit?: number; cursor?: string }) {
+    const page = await client.call<TimelinePage>('GET', `${sensorPath(serial)}/timeline${query(filter)}`);
+    return { items: page.items, next: page.next_cursor };
+  },
+
+  channels: async () => (await client.call<{ items: Channel[] }>('GET', '/channels')).items,
+  addChannel: (draft: ChannelDraft) => client.call<ChannelCreated>('POST', '/channels', draft),
+  patchChannel: (id: string, patch: ChannelPatch) => client.call<Channel>('PATCH', channelPath(id), patch),
+  deleteChannel: (id: string) => client.call('DELETE', channelPath(id)),
+  testChannel: (id: string) => client.call<Trial>('POST', `${channelPath(id)}/test`),
+  /** Newest first. */
+  async deliveries(id: string, limit: number, cursor?: string) {
+    const page = await client.call<DeliveryPage>('GET', `${channelPath(id)}/deliveries${query({ limit, cursor })}`);
+    return { items: page.items, next: page.next_cursor };
+  },
+  sendVerification: () => client.call('POST', '/auth/email-verification', {}),
 
   ticket: () => client.call<Ticket>('POST', '/tickets', { all: true }),
 };

@@ -80,7 +80,9 @@ describe('json', () => {
 });
 
 describe('recipes', () => {
-  const info = { version: '1', mqtt_port: 1883, mqtts_port: null, silence_after: 600, registration: 'open', max_payload: 65536 } as const;
+  const info = {
+    version: '1', mqtt_port: 1883, mqtts_port: null, https_port: null, silence_after: 600, registration: 'open', mail: false, max_payload: 65536, certificates: null,
+  } as const;
   const place = { hostname: 'box.local', origin: 'http://box.local:8080' };
 
   test('are the lines of the manual', () => {

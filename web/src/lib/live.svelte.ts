@@ -1,4 +1,5 @@
-import { connect, type Connection, type Frame, type Reading, type SensorcastError, type Status } from 'sensorcast-client';
+import { connect, type Alert, type Connection, type Frame, type Reading, type SensorcastError, type Status } from 'sensorcast-client';
+import { alerts } from './alerts.svelte';
 import { api, type Sensor } from './api';
 import { Fleet, type Changes, type Entry } from './fleet';
 import { Inbox } from './inbox';
@@ -86,6 +87,7 @@ class Live {
     this.#seeded.clear();
     this.#seedQueue.length = 0;
     this.loaded = false;
+    alerts.clear();
     this.#membership.bump();
   }
 
@@ -124,6 +126,7 @@ class Live {
 
   remove(serial: string): void {
     this.#fleet.remove(serial);
+    alerts.forget(serial);
     this.#membership.bump();
   }
 
@@ -175,6 +178,7 @@ class Live {
 
   #follow(status: Status): void {
     this.phase = status;
+    if (status.name === 'live') void alerts.load();
     if (status.name === 'closed' && status.error) void this.#reopen(status.error);
   }
 
@@ -208,7 +212,9 @@ class Live {
     for (const [serial, readings] of changes.readings) {
       this.#listeners.get(serial)?.forEach((hear) => hear(readings));
     }
-    changes.alerts.slice(-3).forEach((alert) => notices.alert(alert));
+    alerts.hear(changes.alerts);
+    const mine = (alert: Alert) => alert.state === 'open' && alert.acknowledgedBy === session.user?.username;
+    changes.alerts.filter((alert) => !mine(alert)).slice(-3).forEach((alert) => notices.alert(alert));
     if (changes.strangers) void this.reload();
   }
 
