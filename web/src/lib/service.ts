@@ -76,6 +76,7 @@ export const services: Service[] = [
     address(given) {
       const [topic] = need(given, 'topic');
       const { place, plain } = serverOf('server', given['server']?.trim() || 'ntfy.sh');
+      if (place.includes('/')) throw new PartError('server', 'This should be the server alone; the topic has a field of its own.');
       const user = given['user']?.trim() ?? '';
       const login = user === '' ? '' : `${enc(user)}:${enc(given['password'] ?? '')}@`;
       return `ntfy://${login}${place}/${enc(topic!)}${plain ? '?scheme=http' : ''}`;
@@ -183,7 +184,7 @@ export function kindOf({ type, url }: Pick<Channel, 'type' | 'url'>): string {
 }
 
 export const severities: readonly (readonly [Severity, string])[] = [
-  ['info', 'Everything'],
+  ['info', 'Every alert'],
   ['warning', 'Warnings and what is critical'],
   ['critical', 'Only what is critical'],
 ];
