@@ -56,3 +56,9 @@ export function share(band: Band): number | null {
   const [online, silent] = [sum(band.online), sum(band.silent)];
   return online + silent === 0 ? null : online / (online + silent);
 }
+
+/** Where a stretch is in a picture of the window that is 1000 wide; never so narrow that it cannot be seen. */
+export function placed({ from, to }: Stretch, window: Stretch): { x: number; width: number } {
+  const x = (at: number) => ((Math.min(Math.max(at, window.from), window.to) - window.from) / (window.to - window.from)) * 1000;
+  return { x: Math.min(x(from), 997), width: Math.max(x(to) - x(from), 3) };
+}
