@@ -208,6 +208,8 @@ async function invited(admin) {
   await bob.goto(await mailbox.link('bob@example.org', '/confirm-email'));
   await bob.getByRole('button', { name: 'Confirm', exact: true }).click();
   await bob.getByText('your address is confirmed').waitFor();
+  await bob.goto(link);
+  await bob.getByText('You are signed in as bob').waitFor();
   await bob.goto(`${origin}/admin/accounts`);
   await bob.getByRole('heading', { name: 'Not found' }).waitFor();
   await bob.goto(origin);

@@ -45,7 +45,7 @@ export const places: Place[] = [
   { path: '/account/tokens', page: Tokens, who: 'in', room: { of: 'Account', label: 'API tokens' } },
   { path: '/account/activity', page: Activity, who: 'in', room: { of: 'Account', label: 'Activity' } },
   { path: '/signin', page: SignIn, who: 'out' },
-  { path: '/register', page: Register, who: 'out' },
+  { path: '/register', page: Register, who: 'any' },
   { path: '/forgot-password', page: ForgotPassword, who: 'out' },
   { path: '/reset-password', page: ResetPassword, who: 'any' },
   { path: '/confirm-email', page: ConfirmEmail, who: 'any' },

@@ -3,6 +3,7 @@ import { cleanup, fireEvent, render, screen } from '@testing-library/svelte';
 import { createRawSnippet } from 'svelte';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Problem } from '../lib/problem';
+import ConfirmEmail from '../pages/ConfirmEmail.svelte';
 import Register from '../pages/Register.svelte';
 import SignIn from '../pages/SignIn.svelte';
 import { server } from '../lib/server.svelte';
@@ -21,6 +22,8 @@ beforeEach(() => {
 afterEach(() => {
   cleanup();
   vi.unstubAllGlobals();
+  session.state = 'out';
+  session.user = null;
 });
 
 describe('Refusal', () => {
@@ -59,7 +62,7 @@ function serve(...answers: [number, unknown][]) {
   vi.stubGlobal('fetch', async (_path: string, init: RequestInit) => {
     sent.push(JSON.parse(String(init.body)) as Record<string, unknown>);
     const [status, body] = answers.shift()!;
-    return new Response(JSON.stringify(body), { status });
+    return new Response(body === null ? null : JSON.stringify(body), { status });
   });
   return sent;
 }
@@ -90,6 +93,19 @@ test('signing in asks for the code of the second factor and keeps what was typed
     ['ada', 'secret', '123456'],
     ['ada', 'secret', '654321'],
   ]);
+});
+
+test('where letters hold codes, a pasted one confirms the address, and a wrong one says so beside its field', async () => {
+  const sent = serve([422, { detail: 'no', errors: [{ location: 'body.token', message: 'is wrong' }] }], [204, null]);
+  render(ConfirmEmail);
+  await type('token', ' ver_wrong ');
+  await fireEvent.submit(input('token')!.form!);
+  expect(await screen.findByText('is wrong')).toBeTruthy();
+  await vi.waitFor(() => expect(input('token')).toBe(document.activeElement));
+  await type('token', 'https://sensors.example.org/confirm-email#ver_right');
+  await fireEvent.submit(input('token')!.form!);
+  expect(await screen.findByText(/your address is confirmed/)).toBeTruthy();
+  expect(sent.map(({ token }) => token)).toEqual(['ver_wrong', 'ver_right']);
 });
 
 describe('registering', () => {
