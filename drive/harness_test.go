@@ -5,7 +5,8 @@
 //
 // harness, fleet: processes, accounts, sensors, figures. door, packet, client, peer: MQTT by hand. The rest are tests: endtoend, login, edge
 // and command for the product; conformance, malformed and defects for the protocol; interop for other people's clients; journal, crash, will,
-// takeover, storm, logins and footprint for what goes wrong and for many at once; relay for viewers, many of them, through all of it. canary looks
+// takeover, storm, logins and footprint for what goes wrong and for many at once; relay for viewers, many of them, through all of it; access for
+// who may what, as docs/access.md shows it. canary looks
 // for secrets in whatever any of these servers said.
 package drive
 
