@@ -106,7 +106,6 @@ func TestAccess_TopicsAreForWhomTheyAre(t *testing.T) {
 	g.hears(t, before)
 }
 
-
 // kept is the login with a session that outlives its connections.
 func (l login) kept(id string) login { l.id, l.keep = id, true; return l }
 
