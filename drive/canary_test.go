@@ -76,7 +76,9 @@ func (c *canaries) add(what, secret string) {
 	if c.tails == nil {
 		c.tails = map[string]string{}
 	}
-	c.tails[tail] = what
+	if _, known := c.tails[tail]; !known { // it is what it was first called
+		c.tails[tail] = what
+	}
 	c.ends[ending(tail, len(tail))] = true
 }
 
