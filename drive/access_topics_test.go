@@ -44,6 +44,22 @@ var topicMatrix = map[telemetry.Channel]channelRow{
 		subscribe: seers, hear: seers, awaited: seers},
 }
 
+// filterMatrix is who may hold subscriptions to more than one topic. What they bring is judged message by message.
+var filterMatrix = []struct {
+	filter string
+	who    []string
+}{
+	{someTopic + "#", seersToo},
+	{"$share/group/" + someTopic + "telemetry", seersToo},
+	{"sensors/+/telemetry", people},
+	{"$share/group/#", people},
+	{"#", people},
+	{"$SYS/#", []string{anAdmin}},
+}
+
+// people are all who log in and are no sensor.
+var people = []string{anOwner, aManager, aViewer, aFormer, aStranger, anAdmin, tokenReads, tokenWrites, tokenOfIt, tokenOfOther}
+
 // channels counts the channels of the grammar, as it is written down.
 func channels(t *testing.T) (n int) {
 	t.Helper()
@@ -82,6 +98,9 @@ func TestAccess_TopicsAreForWhomTheyAre(t *testing.T) {
 			rows.WriteString(tableRow(topic+" "+what.name, what.who))
 		}
 	}
+	for _, r := range filterMatrix {
+		rows.WriteString(tableRow("`"+strings.Replace(r.filter, seen, "{serial}", 1)+"` subscribe", r.who))
+	}
 	onPage(t, "topics", "topic", rows.String())
 
 	var before, absent *client // what the former owner has from then
@@ -115,6 +134,19 @@ func (c *client) says(m publication) (packet, error) {
 		return packet{}, err
 	}
 	return c.await(pPuback)
+}
+
+// granted subscribes and tells whether it was let.
+func (c *client) granted(t *testing.T, filter string) bool {
+	t.Helper()
+	if err := c.send(subscribePacket(5, 2, 1, filter)); err != nil {
+		t.Fatal(err)
+	}
+	ack, err := c.await(pSuback)
+	if err != nil || ack.codes[0] != 1 && ack.codes[0] != 0x87 {
+		t.Fatalf("subscription to %s: got %v, %v, want it granted or 0x87", filter, ack.codes, err)
+	}
+	return ack.codes[0] == 1
 }
 
 // heard is what came, by topic.
@@ -250,14 +282,10 @@ func (g *gathering) hears(t *testing.T, before *client) {
 		l := login{role: p.login, version: 5}
 		judged := g.enters(t, l.as("judged"))
 		for _, r := range topicMatrix {
-			if err := judged.send(subscribePacket(5, 2, 1, r.topic)); err != nil {
-				t.Fatal(err)
-			}
-			ack, err := judged.await(pSuback)
-			if err != nil || ack.codes[0] != 1 && ack.codes[0] != 0x87 {
-				t.Fatalf("%s subscribes to %s: got %v, %v", p.name, r.topic, ack.codes, err)
-			}
-			same(t, p, r.subscribe, "subscribes to "+r.topic, ack.codes[0] == 1)
+			same(t, p, r.subscribe, "subscribes to "+r.topic, judged.granted(t, r.topic))
+		}
+		for _, r := range filterMatrix {
+			same(t, p, r.who, "subscribes to "+r.filter, judged.granted(t, r.filter))
 		}
 		judged.vanish()
 		if p.name == aFormer { // listens and is away since it was theirs
