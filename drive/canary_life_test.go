@@ -99,7 +99,7 @@ func TestCanary_NoKindOfSecretIsToldOrKept(t *testing.T) {
 			}
 			nobody.request(at.method, at.path, at.bearer, body)
 		}
-		for _, l := range []login{{role: role{"nobody", secret}, id: "x"}, {role: role{"SN5", "no secret"}, id: secret}, {role: role{secret, secret}, id: secret}} {
+		for _, l := range []login{{role: role{"SN2", mine}, id: secret}, {role: role{"nobody", secret}, id: "x"}, {role: role{"SN5", "no secret"}, id: secret}, {role: role{secret, secret}, id: secret}} {
 			if l.id == secret && !auth.HoldsSecret(secret) {
 				continue // one cannot tell it from a name of the device's own choice
 			}
