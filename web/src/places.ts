@@ -3,6 +3,7 @@ import type { IconName } from './lib/icons';
 import { match } from './lib/pattern';
 import Account from './pages/Account.svelte';
 import Add from './pages/Add.svelte';
+import Claim from './pages/Claim.svelte';
 import Home from './pages/Home.svelte';
 import Register from './pages/Register.svelte';
 import Sensor from './pages/Sensor.svelte';
@@ -24,6 +25,8 @@ export const places: Place[] = [
   { path: '/', page: Home, who: 'in', entry: { label: 'Sensors', icon: 'grid' } },
   { path: '/sensors/:serial', page: Sensor, who: 'in' },
   { path: '/add', page: Add, who: 'in', entry: { label: 'Add a sensor', icon: 'plus' } },
+  { path: '/claim', page: Claim, who: 'in' },
+  { path: '/claim/:serial', page: Claim, who: 'in' },
   { path: '/account', page: Account, who: 'in', entry: { label: 'Account', icon: 'person' } },
   { path: '/signin', page: SignIn, who: 'out' },
   { path: '/register', page: Register, who: 'out' },
