@@ -5,6 +5,8 @@ import Account from './pages/Account.svelte';
 import Add from './pages/Add.svelte';
 import Claim from './pages/Claim.svelte';
 import Home from './pages/Home.svelte';
+import Import from './pages/Import.svelte';
+import Inbox from './pages/Inbox.svelte';
 import Register from './pages/Register.svelte';
 import Sensor from './pages/Sensor.svelte';
 import SignIn from './pages/SignIn.svelte';
@@ -25,8 +27,10 @@ export const places: Place[] = [
   { path: '/', page: Home, who: 'in', entry: { label: 'Sensors', icon: 'grid' } },
   { path: '/sensors/:serial', page: Sensor, who: 'in' },
   { path: '/add', page: Add, who: 'in', entry: { label: 'Add a sensor', icon: 'plus' } },
+  { path: '/import', page: Import, who: 'in' },
   { path: '/claim', page: Claim, who: 'in' },
   { path: '/claim/:serial', page: Claim, who: 'in' },
+  { path: '/admin/inbox', page: Inbox, who: 'in', admin: true },
   { path: '/account', page: Account, who: 'in', entry: { label: 'Account', icon: 'person' } },
   { path: '/signin', page: SignIn, who: 'out' },
   { path: '/register', page: Register, who: 'out' },
