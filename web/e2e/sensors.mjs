@@ -119,6 +119,7 @@ async function share(ada, bob, { serial, line }) {
   await card.getByText('shared by ada (viewer)').waitFor();
   await publish(line, { temperature: 25.25 });
   await card.locator('[data-metric=temperature]', { hasText: '25.25' }).waitFor();
+  await shoot(bob, join(shots, 'desk-light-shared.png'));
   await card.getByRole('link').click();
   await bob.getByTestId('shared-by').waitFor();
   await offers(bob, ['Leave'], ['Share', 'Edit', 'Rotate secret', 'Give away', 'Delete']);
@@ -172,7 +173,7 @@ async function give(ada, { serial }) {
   await carol.getByRole('button', { name: 'Claim', exact: true }).click();
   await carol.getByText('No sensor can be claimed with this code').waitFor();
   watchdog.refusing = false;
-  await carol.fill('[name=claim_code]', code.toLowerCase().replaceAll('-', ' '));
+  await carol.fill('[name=claim_code]', link.toLowerCase());
   await carol.getByRole('button', { name: 'Claim', exact: true }).click();
   await carol.getByRole('heading', { name: 'is yours' }).waitFor();
   await ada.getByRole('heading', { name: 'Gone' }).waitFor({ timeout: 3000 });
