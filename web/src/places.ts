@@ -9,10 +9,13 @@ import Tokens from './pages/account/Tokens.svelte';
 import Add from './pages/Add.svelte';
 import Accounts from './pages/admin/Accounts.svelte';
 import Audit from './pages/admin/Audit.svelte';
+import Inbox from './pages/admin/Inbox.svelte';
 import Invitations from './pages/admin/Invitations.svelte';
+import Claim from './pages/Claim.svelte';
 import ConfirmEmail from './pages/ConfirmEmail.svelte';
 import ForgotPassword from './pages/ForgotPassword.svelte';
 import Home from './pages/Home.svelte';
+import Import from './pages/Import.svelte';
 import Register from './pages/Register.svelte';
 import ResetPassword from './pages/ResetPassword.svelte';
 import Sensor from './pages/Sensor.svelte';
@@ -36,8 +39,12 @@ export const places: Place[] = [
   { path: '/', page: Home, who: 'in', entry: { label: 'Sensors', icon: 'grid' } },
   { path: '/sensors/:serial', page: Sensor, who: 'in' },
   { path: '/add', page: Add, who: 'in', entry: { label: 'Add sensor', icon: 'plus' } },
+  { path: '/import', page: Import, who: 'in' },
+  { path: '/claim', page: Claim, who: 'in' },
+  { path: '/claim/:serial', page: Claim, who: 'in' },
   { path: '/admin/accounts', page: Accounts, who: 'in', admin: true, entry: { label: 'Admin', icon: 'people' }, room: { of: 'Administration', label: 'Accounts' } },
   { path: '/admin/invitations', page: Invitations, who: 'in', admin: true, room: { of: 'Administration', label: 'Invitations' } },
+  { path: '/admin/inbox', page: Inbox, who: 'in', admin: true, room: { of: 'Administration', label: 'Inbox' } },
   { path: '/admin/activity', page: Audit, who: 'in', admin: true, room: { of: 'Administration', label: 'Activity' } },
   { path: '/account', page: Profile, who: 'in', entry: { label: 'Account', icon: 'person' }, room: { of: 'Account', label: 'Profile' } },
   { path: '/account/security', page: Security, who: 'in', room: { of: 'Account', label: 'Security' } },

@@ -4,7 +4,7 @@
  */
 import { readingOf, type Reading } from 'sensorcast-client';
 import type { paths } from '../api.gen';
-import { Client } from './client';
+import { Client, csv } from './client';
 import type { Page } from './pages.svelte';
 import { skew } from './skew';
 
@@ -31,6 +31,17 @@ export type SensorPatch = Body<'/api/v1/sensors/{serial_no}', 'patch'>;
 export type SensorCreated = Reply<'/api/v1/sensors', 'post', 201>;
 export type Secret = Reply<'/api/v1/sensors/{serial_no}/secret', 'post', 200>;
 export type Ticket = Reply<'/api/v1/tickets', 'post', 201>;
+export type Access = Sensor['access'];
+export type Share = Reply<'/api/v1/sensors/{serial_no}/shares/{username}', 'put', 200>;
+export type ShareAccess = Share['access'];
+export type Offer = Reply<'/api/v1/sensors/{serial_no}/transfer', 'post', 201>;
+export type OfferState = Reply<'/api/v1/sensors/{serial_no}/transfer', 'get', 200>;
+export type OfferDraft = Body<'/api/v1/sensors/{serial_no}/transfer', 'post'>;
+export type Claimed = Reply<'/api/v1/sensors/claim', 'post', 200>;
+export type Stranger = Item<'/api/v1/inbox'>;
+export type Adoption = Body<'/api/v1/inbox/{serial_no}/adopt', 'post'>;
+export type Adopted = Reply<'/api/v1/inbox/{serial_no}/adopt', 'post', 201>;
+export type Imported = Reply<'/api/v1/sensors/import', 'post', 200>;
 export type SignIn = Omit<Body<'/api/v1/auth/login', 'post'>, 'session'>;
 export type Login = Item<'/api/v1/users/me/sessions'>;
 export type APIToken = Item<'/api/v1/users/me/tokens'>;
@@ -64,7 +75,10 @@ const client = new Client({
 
 const sensorPath = (serial: string) => `/sensors/${encodeURIComponent(serial)}`;
 
-function query(values: Record<string, string | number | undefined>): string {
+const sharePath = (serial: string, username: string) => `${sensorPath(serial)}/shares/${encodeURIComponent(username)}`;
+const strangerPath = (serial: string) => `/inbox/${encodeURIComponent(serial)}`;
+
+function query(values: Record<string, string | number | boolean | undefined>): string {
   const pairs = Object.entries(values).filter(([, value]) => value !== undefined && value !== '');
   return pairs.length === 0 ? '' : '?' + new URLSearchParams(pairs.map(([key, value]) => [key, String(value)]));
 }
@@ -76,7 +90,8 @@ async function page<T>(path: string, filter: Record<string, string | number | un
 }
 
 export const api = {
-  server: () => client.open<ServerInfo>('GET', '/server'),
+  /** Who is signed in is told more: the certificates. */
+  server: () => client.either<ServerInfo>('GET', '/server'),
 
   async login(signIn: SignIn): Promise<Session> {
     const session = await client.open<Session>('POST', '/auth/login', { ...signIn, session: 'cookie' });
@@ -136,11 +151,30 @@ export const api = {
     return { items: page.items ?? [], next: page.next_cursor ?? null };
   },
   sensor: (serial: string) => client.call<Sensor>('GET', sensorPath(serial)),
-  addSensor: (input: SensorInput) => client.call<SensorCreated>('POST', '/sensors', input),
+  /** The key makes asking again the same wish, so that a lost answer does not leave two sensors. */
+  addSensor: (input: SensorInput, key: string) => client.call<SensorCreated>('POST', '/sensors', input, { 'Idempotency-Key': key }),
   patchSensor: (serial: string, patch: SensorPatch) => client.call<Sensor>('PATCH', sensorPath(serial), patch),
   deleteSensor: (serial: string) => client.call('DELETE', sensorPath(serial)),
   rotateSecret: (serial: string, grace_seconds: number) =>
     client.call<Secret>('POST', `${sensorPath(serial)}/secret`, { grace_seconds }),
+
+  shares: async (serial: string) => (await page<Share>(`${sensorPath(serial)}/shares`, {})).items,
+  share: (serial: string, username: string, access: ShareAccess) => client.call<Share>('PUT', sharePath(serial, username), { access }),
+  unshare: (serial: string, username: string) => client.call('DELETE', sharePath(serial, username)),
+  offerState: (serial: string) => client.call<OfferState>('GET', `${sensorPath(serial)}/transfer`),
+  offer: (serial: string, draft: OfferDraft) => client.call<Offer>('POST', `${sensorPath(serial)}/transfer`, draft),
+  withdrawOffer: (serial: string) => client.call('DELETE', `${sensorPath(serial)}/transfer`),
+  claim: (claim_code: string, keep_secret: boolean) => client.call<Claimed>('POST', '/sensors/claim', { claim_code, keep_secret }),
+
+  strangers: async () => (await page<Stranger>('/inbox', { limit: 500 })).items,
+  adopt: (serial: string, adoption: Adoption) => client.call<Adopted>('POST', `${strangerPath(serial)}/adopt`, adoption),
+  dismissStranger: (serial: string) => client.call('DELETE', strangerPath(serial)),
+
+  /** As bytes: the server says when they are no UTF-8. */
+  importSensors: (sheet: BlobPart, options: { dry_run?: boolean; update?: boolean }) =>
+    client.call<Imported>('POST', '/sensors/import' + query(options), csv(sheet)),
+  exportSensors: (filter: { q?: string; tag?: string; state?: string; access?: string }) =>
+    client.call<string>('GET', '/sensors/export' + query(filter)),
 
   /** Newest first. */
   async readings(serial: string, limit: number, cursor?: string): Promise<{ items: Reading[]; next: string | null }> {

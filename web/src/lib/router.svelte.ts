@@ -3,6 +3,8 @@ class Router {
   path = $state(location.pathname);
   /** What follows the `#`: where letters put their codes, which browsers tell no server. */
   fragment = $state(location.hash.slice(1));
+  /** Where somebody came to, a claim link perhaps, who has to sign in or register first. */
+  wanted = '/';
 
   constructor() {
     addEventListener('popstate', () => this.#read());
