@@ -250,3 +250,17 @@ func TestPlainJSONError_RepeatsNoByteOfTheInput(t *testing.T) {
 		t.Errorf("got error %v", err)
 	}
 }
+
+// What is half of a surrogate pair is no character: two passwords that differ in them would become one.
+func TestReadJSON_TakesWholeCharactersOnly(t *testing.T) {
+	for input, want := range map[string]bool{
+		`"\ud83d\ude00"`: true, `"\uD83D\uDE00x\ud83d\ude00"`: true, `"\\ud800"`: true, `"\\\\ud800"`: true, `"\u00e9\n\\"`: true, `"\ufffd"`: true,
+		`"\ud800"`: false, `"\udc00"`: false, `"\udc00\ud800"`: false, `"\ud83dx"`: false, `"\ud83d\n"`: false, `"\ud83d\ud83d\ude00"`: false,
+		`"\\\ud800"`: false, `{"\ud800":1}`: false, `"\ud83d\ude0"`: false, `"\ud8`: false, `"\`: false,
+	} {
+		var v any
+		if err := readJSON([]byte(input), &v); (err == nil) != want {
+			t.Errorf("%s: got %v, want it taken: %v", input, err, want)
+		}
+	}
+}

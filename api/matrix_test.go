@@ -3,7 +3,11 @@ package api
 import (
 	"bytes"
 	"context"
+	"flag"
 	"net/http"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,42 +21,65 @@ import (
 )
 
 // Who may what, for every operation of the document: reliability.md X1. Every identity comes with the serial of the owner's sensor,
-// and with the owner's as the resource. A new operation fails the test until it stands here.
+// and with the owner's as the resource. A new operation fails the test until it stands here, and in docs/access.md.
 //
-// The columns: the owner; another person; nobody; the sensor's own secret, a made-up token, a refresh token and a ticket as bearer; a viewer, a
-// manager and who owned the sensor before.
+// The columns: people, by what they are to the sensor; the owner's API tokens; sensors by their secrets; and what is no credential at all.
 const (
 	owner = iota
+	managing
+	viewing
+	former // owner, before it was given to the present one
 	stranger
-	nobody
+	admins // who has no sensor
+
+	tokenReads
+	tokenWrites
+	tokenOfIt    // writes, and is for this sensor
+	tokenOfOther // writes, and is for another
 	itself
+	another
+	nobody
+
+	tokenExpired
+	tokenRevoked
 	garbage
 	refreshAsBearer
 	ticketAsBearer
-	viewing
-	managing
-	former
 	identities
 )
 
-var identityNames = [identities]string{"owner", "stranger", "nobody", "the sensor itself", "garbage token", "refresh token", "ticket", "viewer", "manager", "former owner"}
+var identityNames = [identities]string{
+	"owner", "manager", "viewer", "former owner", "other person", "admin", "token, read", "token, write", "token for it", "token for another",
+	"the sensor", "another sensor", "nobody", "expired token", "revoked token", "garbage token", "refresh token", "ticket",
+}
 
-// row is what an operation answers. A person whose column is left out fares as any other.
+// shownIdentities are columns of docs/access.md. The rest are as good as nobody, which the test holds them to.
+const shownIdentities = nobody + 1
+
+// row is what an operation answers.
 type row struct {
 	body any // sent by everybody; nil: none
 	want [identities]int
 }
 
-func (r row) wants(who int) int {
-	if r.want[who] == 0 {
-		who = stranger
+// wants: a person whose column is left out fares as any other, a token as its scope says, everything else as nobody.
+func (r row) wants(op *huma.Operation, who int) int {
+	switch {
+	case r.want[who] != 0:
+		return r.want[who]
+	case who <= admins:
+		return r.want[stranger]
+	case isToken(who) && allows(op.Security, schemeBearer) && !isPublic(op.Security):
+		return r.opens(op, who)
 	}
-	return r.want[who]
+	return r.want[nobody]
 }
+
+func isToken(who int) bool { return who >= tokenReads && who <= tokenOfOther }
 
 // forOwner: theirs for the owner, forbidden to those who see the sensor, as if it did not exist for others, closed for whoever is no person.
 func forOwner(status int, body any) row {
-	return row{body, [identities]int{status, 404, 401, 401, 401, 401, 401, viewing: 403, managing: 403}}
+	return row{body, [identities]int{owner: status, managing: 403, viewing: 403, stranger: 404, nobody: 401}}
 }
 
 // forManagers: for the owner and those who manage the sensor.
@@ -71,22 +98,54 @@ func forViewers(status int, body any) row {
 
 // forSelf: theirs alone, whatever sensors they share.
 func forSelf(status int, body any) row {
-	return row{body, [identities]int{status, 404, 401, 401, 401, 401, 401}}
+	return row{body, [identities]int{owner: status, stranger: 404, nobody: 401}}
 }
 
 // forPeople: each person acts on what is their own.
 func forPeople(status int, body any) row {
-	return row{body, [identities]int{status, status, 401, 401, 401, 401, 401}}
+	return row{body, [identities]int{owner: status, stranger: status, nobody: 401}}
 }
 
-// forAdmin: the owner is one, since theirs is the first account.
+// forAdmin: sensors of one's own do not make one.
 func forAdmin(status int, body any) row {
-	return row{body, [identities]int{status, 403, 401, 401, 401, 401, 401}}
+	return row{body, [identities]int{owner: 403, stranger: 403, admins: status, nobody: 401}}
 }
 
 // forAll: who is asking makes no difference.
 func forAll(status int, body any) row {
-	return row{body, [identities]int{status, status, status, status, status, status, status}}
+	return row{body, [identities]int{owner: status, stranger: status, nobody: status}}
+}
+
+// What API tokens open, by their scope. Everything else is closed to them: whoever adds an operation decides here whether programs may use it.
+var (
+	forReading = []string{"list-sensors", "get-sensor", "get-connection", "list-readings", "list-commands", "create-ticket", "stream-events", "export-sensors", "list-alerts", "get-alert", "get-timeline"}
+	forWriting = []string{"create-sensor", "update-sensor", "delete-sensor", "rotate-secret", "create-command", "import-sensors", "acknowledge-alert"}
+
+	forRegistering = []string{"create-sensor", "import-sensors"} // of those, not for tokens that are for certain sensors
+)
+
+// opens is what the owner's token gets.
+func (r row) opens(op *huma.Operation, who int) int {
+	reads, writes := slices.Contains(forReading, op.OperationID), slices.Contains(forWriting, op.OperationID)
+	named := strings.Contains(op.Path, "{serial_no}") || strings.Contains(op.Path, "/alerts/") || op.OperationID == "create-ticket"
+	switch {
+	case !reads && !writes, who == tokenReads && writes, who >= tokenOfIt && slices.Contains(forRegistering, op.OperationID):
+		return http.StatusForbidden
+	case who == tokenOfOther && named:
+		return http.StatusNotFound
+	}
+	return r.want[owner]
+}
+
+// closed is the type of the problem that tells a token so.
+func closed(op *huma.Operation, who int) string {
+	switch {
+	case !slices.Contains(forWriting, op.OperationID):
+		return "token-not-allowed"
+	case who == tokenReads:
+		return "token-scope"
+	}
+	return "token-confined"
 }
 
 const (
@@ -102,7 +161,7 @@ func matrix() map[string]row {
 		"register":             forAll(422, fields{"username": "", "email": "", "password": ""}),
 		"login":                forAll(401, fields{"login": "nobody", "password": "not the password"}),
 		"refresh":              forAll(401, fields{"refresh_token": "rt_wrong"}),
-		"logout":               {fields{}, [identities]int{204, 204, 401, 401, 401, 401, 401}},
+		"logout":               {fields{}, [identities]int{owner: 204, stranger: 204, nobody: 401}},
 		"logout-all":           forPeople(204, nil),
 		"verify":               forAll(200, fields{"token": "garbage"}),
 		"get-me":               forPeople(200, nil),
@@ -146,7 +205,7 @@ func matrix() map[string]row {
 		"delete-channel":       forSelf(204, nil),
 		"test-channel":         forSelf(200, nil),
 		"list-deliveries":      forSelf(200, nil),
-		"send-telemetry":       {fields{"t": 1}, [identities]int{401, 401, 401, 202, 401, 401, 401}},
+		"send-telemetry":       {fields{"t": 1}, [identities]int{owner: 401, stranger: 401, itself: 202, nobody: 401}},
 		"create-ticket":        forViewers(201, fields{"serial_no": matrixSerial}),
 		"create-device-ticket": forAll(401, fields{"serial_no": matrixSerial, "secret_key": "not the secret"}),
 		"stream-events":        forPeople(200, nil),
@@ -181,11 +240,13 @@ func matrix() map[string]row {
 func TestMatrix_NobodyReachesWhatIsNotTheirs(t *testing.T) {
 	h := newHouse(t)
 	table := matrix()
-	people := map[int]personFixture{owner: h.person("ada")} // the first, and so admin
-	for who, name := range map[int]string{stranger: "bob", viewing: "vic", managing: "mia", former: "fay"} {
-		people[who] = h.person(name)
+	m := &matrixHouse{house: h, people: map[int]personFixture{admins: h.person("ada")}} // the first, and so admin
+	for who, name := range map[int]string{owner: "olga", stranger: "bob", viewing: "vic", managing: "mia", former: "fay"} {
+		m.people[who] = h.person(name)
 	}
 	h.person(matrixGuest)
+	m.prepare()
+	shown := []string{}
 	operations(h.api, func(op *huma.Operation) {
 		r, there := table[op.OperationID]
 		if !there {
@@ -195,53 +256,139 @@ func TestMatrix_NobodyReachesWhatIsNotTheirs(t *testing.T) {
 		delete(table, op.OperationID)
 		t.Run(op.OperationID, func(t *testing.T) {
 			h.t = t
-			for who, p := range people {
-				people[who] = h.loggedIn(p)
-			}
-			checkRow(t, h, people, op, r)
+			m.checkRow(op, r)
 		})
 		h.t = t
+		shown = append(shown, r.shown(op))
 	})
 	for id := range table {
 		t.Errorf("the matrix has %s, the document has not", id)
 	}
+	slices.SortFunc(shown, func(a, b string) int { return strings.Compare(pathOf(a), pathOf(b)) })
+	head := "| operation | " + strings.Join(identityNames[:shownIdentities], " | ") + " |\n" + strings.Repeat("|---", 1+shownIdentities) + "|\n"
+	onPage(t, "operations", head+strings.Join(shown, ""))
 }
 
-// checkRow asks as everybody, the owner last since that may end what was asked for.
-func checkRow(t *testing.T, h *house, people map[int]personFixture, op *huma.Operation, r row) {
-	mine, theirs := people[owner], people[stranger]
-	secret := h.handed(people[former], mine)
-	h.send(matrixSerial, secret, `{"canary":1}`)
-	for name, access := range map[string]string{people[viewing].username: "viewer", people[managing].username: "manager", matrixGuest: "viewer"} {
+// shown is the row of docs/access.md.
+func (r row) shown(op *huma.Operation) string {
+	cells := []string{"`" + op.Method + " " + strings.TrimPrefix(op.Path, base) + "`"}
+	for who := range shownIdentities {
+		cells = append(cells, strconv.Itoa(r.wants(op, who)))
+	}
+	return "| " + strings.Join(cells, " | ") + " |\n"
+}
+
+// pathOf is what rows are sorted by: the path, then the method.
+func pathOf(row string) string {
+	method, path, _ := strings.Cut(strings.Trim(row, "| `"), " ")
+	path, _, _ = strings.Cut(path, "`")
+	return path + " " + method
+}
+
+var update = flag.Bool("update", false, "write the tables of docs/access.md anew")
+
+// onPage compares a table with the one in docs/access.md that stands behind a comment of that name.
+func onPage(t *testing.T, name, table string) {
+	t.Helper()
+	const path = "../docs/access.md"
+	page, err := os.ReadFile(path)
+	must(t, err)
+	before, rest, found := strings.Cut(string(page), "<!-- "+name+" -->\n\n")
+	old, after, ends := strings.Cut(rest, "\n\n")
+	if !found || !ends {
+		t.Fatalf("%s has no table %s with more text after it", path, name)
+	}
+	if old+"\n" == table {
+		return
+	}
+	if !*update {
+		t.Errorf("the table %s of %s is another; look at it and run the test with -update if it is right. got:\n%s", name, path, table)
+		return
+	}
+	must(t, os.WriteFile(path, []byte(before+"<!-- "+name+" -->\n\n"+table+"\n"+after), 0o644))
+}
+
+// matrixHouse is a house with everybody in it.
+type matrixHouse struct {
+	*house
+	people map[int]personFixture
+	tokens [identities]string // what each comes with
+	alert  string             // about the sensor
+	hook   string             // the owner's channel
+	made   string             // id of the token for it; empty: none yet
+}
+
+// prepare makes what outlasts the sensor.
+func (h *matrixHouse) prepare() {
+	mine := h.people[owner]
+	_, h.tokens[another] = h.sensor(mine, fields{"serial_no": "OTHER"})
+	h.tokens[garbage] = "garbage"
+	h.tokens[tokenReads], _ = h.token(mine, fields{"scopes": []string{"read"}})
+	h.tokens[tokenWrites], _ = h.token(mine, fields{"scopes": []string{"write"}})
+	h.tokens[tokenOfOther], _ = h.token(mine, fields{"scopes": []string{"write"}, "serial_nos": []string{"OTHER"}})
+	h.tokens[tokenExpired], _ = h.token(mine, fields{"scopes": []string{"write"}, "expires_at": Timestamp(telemetry.Now() + 50)})
+	var id string
+	h.tokens[tokenRevoked], id = h.token(mine, fields{"scopes": []string{"write"}})
+	h.call("GET", "/api/v1/sensors", h.tokens[tokenRevoked], nil).want(http.StatusOK)
+	h.call("DELETE", "/api/v1/users/me/tokens/"+id, mine.access, nil).want(http.StatusNoContent)
+	for h.call("GET", "/api/v1/sensors", h.tokens[tokenExpired], nil).status == http.StatusOK {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// arrange makes the sensor anew, with all that somebody could want of it.
+func (h *matrixHouse) arrange() {
+	h.t.Helper()
+	for who, p := range h.people {
+		h.people[who] = h.loggedIn(p)
+		h.tokens[who] = h.people[who].access
+	}
+	mine := h.people[owner]
+	if h.made != "" {
+		h.call("DELETE", "/api/v1/users/me/tokens/"+h.made, mine.access, nil).want(http.StatusNoContent)
+		h.call("DELETE", "/api/v1/sensors/"+matrixSerial, mine.access, nil) // it may be gone
+	}
+	h.tokens[itself] = h.handed(h.people[former], mine)
+	h.send(matrixSerial, h.tokens[itself], `{"canary":1}`)
+	for name, access := range map[string]string{h.people[viewing].username: "viewer", h.people[managing].username: "manager", matrixGuest: "viewer"} {
 		h.call("PUT", "/api/v1/sensors/"+matrixSerial+"/shares/"+name, mine.access, fields{"access": access}).want(http.StatusOK)
 	}
-	defer func() { h.call("DELETE", "/api/v1/sensors/"+matrixSerial, h.loggedIn(mine).access, nil) }()
-	ticket := h.call("POST", "/api/v1/tickets", mine.access, fields{"all": true}).want(http.StatusCreated).fields()["ticket"].(string)
+	h.tokens[tokenOfIt], h.made = h.token(mine, fields{"scopes": []string{"read", "write"}, "serial_nos": []string{matrixSerial}})
+	h.tokens[refreshAsBearer] = mine.refresh
+	h.tokens[ticketAsBearer] = h.call("POST", "/api/v1/tickets", mine.access, fields{"all": true}).want(http.StatusCreated).fields()["ticket"].(string)
+	h.alert = h.silence(matrixSerial)
+	if h.hook != "" {
+		h.call("DELETE", "/api/v1/channels/"+h.hook, mine.access, nil) // it may be gone
+	}
+	h.hook = h.channel(mine, fields{"name": "canary name", "type": "webhook", "url": "https://127.0.0.1/canary"}).ID
+}
 
-	alert := h.silence(matrixSerial)
-	channel := h.channel(mine, fields{"name": "canary name", "type": "webhook", "url": "https://127.0.0.1/canary"}).ID
-	defer func() { h.call("DELETE", "/api/v1/channels/"+channel, h.loggedIn(mine).access, nil) }()
+// checkRow asks as everybody, the owner last.
+func (h *matrixHouse) checkRow(op *huma.Operation, r row) {
 	at := func(serial, alert, channel string) string {
 		return strings.NewReplacer("{serial_no}", serial, "{id}", alert, "{channel_id}", channel, "{username}", matrixGuest).Replace(op.Path)
 	}
-	tokens := [identities]string{mine.access, theirs.access, "", secret, "garbage", mine.refresh, ticket,
-		people[viewing].access, people[managing].access, people[former].access}
-	path := at(matrixSerial, alert, channel)
+	h.arrange()
 	for who := identities - 1; who >= owner; who-- {
-		a := h.call(op.Method, path, tokens[who], r.body)
-		if a.status != r.wants(who) {
-			t.Errorf("%s: got %d %s, want %d", identityNames[who], a.status, a.body, r.wants(who))
+		a := h.call(op.Method, at(matrixSerial, h.alert, h.hook), h.tokens[who], r.body)
+		want := r.wants(op, who)
+		if a.status != want {
+			h.t.Errorf("%s: got %d %s, want %d", identityNames[who], a.status, a.body, want)
+		} else if want == http.StatusForbidden && isToken(who) && allows(op.Security, schemeBearer) {
+			a.wantProblem(want, closed(op, who))
 		}
-		sees := who == owner || who == itself || who == viewing || who == managing
-		if !sees && bytes.Contains(a.body, []byte("canary")) {
-			t.Errorf("%s: got what is the owner's: %s", identityNames[who], a.body)
+		if !slices.Contains([]int{owner, managing, viewing, tokenReads, tokenWrites, tokenOfIt, itself}, who) && bytes.Contains(a.body, []byte("canary")) {
+			h.t.Errorf("%s: got what is the owner's: %s", identityNames[who], a.body)
+		}
+		if a.status < 300 && op.Method != http.MethodGet { // which may have been the end of it
+			h.arrange()
 		}
 	}
 
 	// What is someone else's and what is not there are told apart by nothing.
 	if r.want[stranger] == http.StatusNotFound {
-		token := h.loggedIn(theirs).access
-		foreign := h.call(op.Method, path, token, r.body)
+		token := h.tokens[stranger]
+		foreign := h.call(op.Method, at(matrixSerial, h.alert, h.hook), token, r.body)
 		body := r.body
 		if f, ok := body.(fields); ok && f["serial_no"] != nil {
 			body = fields{"serial_no": "NOBODY"}
@@ -249,7 +396,7 @@ func checkRow(t *testing.T, h *house, people map[int]personFixture, op *huma.Ope
 		absent := h.call(op.Method, at("NOBODY", "nobody", "nobody"), token, body)
 		impossible := h.call(op.Method, at("%23+..%2F", "%23+..%2F", "%23+..%2F"), token, body)
 		if foreign.status != absent.status || !bytes.Equal(foreign.body, absent.body) || strings.Contains(op.Path, "{serial_no}") && impossible.status != absent.status {
-			t.Errorf("foreign got %d %s, absent %d %s, impossible %d, want the same", foreign.status, foreign.body, absent.status, absent.body, impossible.status)
+			h.t.Errorf("foreign got %d %s, absent %d %s, impossible %d, want the same", foreign.status, foreign.body, absent.status, absent.body, impossible.status)
 		}
 	}
 }

@@ -1,11 +1,15 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -83,8 +87,45 @@ func plainJSONError(err error) error {
 // readJSON decodes and, unlike encoding/json, refuses broken UTF-8 in place of storing replacement characters, and words its errors
 // without a byte of the input, which may be a secret.
 func readJSON(data []byte, v any) error {
-	if !utf8.Valid(data) {
+	if !utf8.Valid(data) || halfPair(data) {
 		return errNotUTF8
 	}
 	return plainJSONError(json.Unmarshal(data, v))
+}
+
+// halfPair reports whether a \u escape is half of a surrogate pair without the other (RFC 8259 §8.2): no character, and so no text either. Two
+// passwords that differ in them must not become the same.
+func halfPair(data []byte) bool {
+	for {
+		at := bytes.IndexByte(data, '\\')
+		if at < 0 || len(data) < at+2 {
+			return false
+		}
+		data = data[at:]
+		r := escaped(data)
+		switch {
+		case r < 0: // another escape
+			data = data[2:]
+		case !utf16.IsSurrogate(r):
+			data = data[escapeBytes:]
+		case utf16.DecodeRune(r, escaped(data[escapeBytes:])) == unicode.ReplacementChar:
+			return true
+		default:
+			data = data[2*escapeBytes:]
+		}
+	}
+}
+
+const escapeBytes = len(`\u0000`)
+
+// escaped returns what the \u escape at the beginning of data stands for; -1: there is none.
+func escaped(data []byte) rune {
+	if len(data) < escapeBytes || data[0] != '\\' || data[1] != 'u' {
+		return -1
+	}
+	r, err := strconv.ParseUint(string(data[2:escapeBytes]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(r)
 }

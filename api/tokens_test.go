@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"sensorcast/auth"
 )
 
@@ -21,64 +19,6 @@ func (h *house) token(p personFixture, draft fields) (token, id string) {
 	}
 	f := h.call("POST", "/api/v1/users/me/tokens", p.access, draft).want(http.StatusCreated).fields()
 	return f["token"].(string), f["api_token"].(fields)["id"].(string)
-}
-
-// What API tokens open, by their scope. Everything else is closed to them.
-var (
-	forReading = []string{"list-sensors", "get-sensor", "get-connection", "list-readings", "list-commands", "create-ticket", "stream-events", "export-sensors", "list-alerts", "get-alert", "get-timeline"}
-	forWriting = []string{"create-sensor", "update-sensor", "delete-sensor", "rotate-secret", "create-command", "import-sensors", "acknowledge-alert"}
-
-	forRegistering = []string{"create-sensor", "import-sensors"} // of those, not for tokens that are for certain sensors
-)
-
-// Whoever adds an operation decides here whether programs may use it.
-func TestToken_OpensWhatItsScopeSaysAndNothingElse(t *testing.T) {
-	h := newHouse(t)
-	ada, bob := h.person("ada"), h.person("bob")
-	h.sensor(ada, fields{"serial_no": "OTHER", "name": "canary name"})
-	h.sensor(bob, fields{"serial_no": "BOBS"})
-	table := matrix()
-	operations(h.api, func(op *huma.Operation) {
-		r := table[op.OperationID]
-		reads, writes := slices.Contains(forReading, op.OperationID), slices.Contains(forWriting, op.OperationID)
-		alerts := strings.Contains(op.Path, "/alerts/")
-		named := alerts || strings.Contains(op.Path, "{serial_no}") || op.OperationID == "create-ticket"
-		if allows(op.Security, schemeSensor) || len(op.Security) == 1 && allows(op.Security, schemeOperator) || isPublic(op.Security) && r.want[owner] == r.want[nobody] {
-			return // an API token is as good as none
-		}
-		for _, c := range []struct {
-			who   string
-			draft fields
-			want  int
-			kind  string
-		}{
-			{"reads all", fields{"scopes": []string{"read"}}, pick(reads, r.want[owner], 403), pick(writes, "token-scope", "token-not-allowed")},
-			{"writes all", fields{"scopes": []string{"write"}}, pick(reads || writes, r.want[owner], 403), "token-not-allowed"},
-			{"writes this", fields{"scopes": []string{"read", "write"}, "serial_nos": []string{matrixSerial}},
-				pick(slices.Contains(forRegistering, op.OperationID), 403, pick(reads || writes, r.want[owner], 403)), pick(writes, "token-confined", "token-not-allowed")},
-			{"writes another", fields{"scopes": []string{"write"}, "serial_nos": []string{"OTHER"}},
-				pick(slices.Contains(forRegistering, op.OperationID), 403, pick((reads || writes) && named, 404, pick(reads, r.want[owner], 403))), pick(writes, "token-confined", "token-not-allowed")},
-		} {
-			_, secret := h.sensor(ada, fields{"serial_no": matrixSerial, "name": "canary name"})
-			token, _ := h.token(ada, c.draft)
-			path := strings.ReplaceAll(op.Path, "{serial_no}", matrixSerial)
-			if alerts {
-				h.send(matrixSerial, secret, `{"t":1}`)
-				path = strings.ReplaceAll(path, "{id}", h.silence(matrixSerial))
-			}
-			if op.OperationID == "logout" { // public: an API token is none of its credentials
-				h.call(op.Method, path, token, r.body).wantProblem(http.StatusUnauthorized, "unauthenticated")
-			} else if a := h.call(op.Method, path, token, r.body); a.status != c.want {
-				t.Errorf("%s, who %s: got %d %s, want %d", op.OperationID, c.who, a.status, a.body, c.want)
-			} else if a.status == 403 {
-				a.wantProblem(403, c.kind)
-			}
-			for _, tk := range h.call("GET", "/api/v1/users/me/tokens", ada.access, nil).want(http.StatusOK).fields()["items"].([]any) {
-				h.call("DELETE", "/api/v1/users/me/tokens/"+tk.(fields)["id"].(string), ada.access, nil).want(http.StatusNoContent)
-			}
-			h.call("DELETE", "/api/v1/sensors/"+matrixSerial, ada.access, nil)
-		}
-	})
 }
 
 func pick[T any](yes bool, a, b T) T {

@@ -93,7 +93,9 @@ func (s Secret) GoString() string { return s.String() }
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // NewDeviceSecret returns "sdk_" and 43 base64url characters: 256 random bits.
-func NewDeviceSecret() string { return "sdk_" + base64.RawURLEncoding.EncodeToString(randomBytes(32)) }
+func NewDeviceSecret() string {
+	return deviceSecretPrefix + base64.RawURLEncoding.EncodeToString(randomBytes(32))
+}
 
 // CheckDeviceSecret reports whether an owner may choose s as a device secret: 16 to 128 printable ASCII characters without spaces, so that
 // every firmware and shell can carry it. The error names the field secret_key.

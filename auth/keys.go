@@ -2,8 +2,6 @@ package auth
 
 import (
 	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -28,7 +26,6 @@ const (
 	labelTicket   = "sensorcast ticket v1"
 	labelResume   = "sensorcast resume v1"
 	labelPepper   = "sensorcast device pepper v1"
-	labelFactor   = "sensorcast second factor v1"
 	labelRecovery = "sensorcast recovery code v1"
 	labelDebtor   = "sensorcast debtor v1"
 	labelCreation = "sensorcast sensor creation v1"
@@ -44,12 +41,10 @@ type Keys struct {
 	resume keyring
 	pepper []byte
 
-	factor   cipher.AEAD // encrypts what second factors share with apps
-	recovery []byte      // recovery codes are hashed with it
-	debtor   []byte      // so are the names and addresses that throttles keep
-	// creation is what secrets of sensors are made with that a client may ask for again (Once).
-	creation []byte
-	seal     []byte // what sealers' keys come from
+	recovery []byte // recovery codes are hashed with it
+	debtor   []byte // so are the names and addresses that throttles keep
+	creation []byte // secrets of sensors are made with it that a client may ask for again (Once)
+	seal     []byte // the keys of sealers come from it
 }
 
 // keyring signs with the active key and verifies with any, chosen by its id and never by trial.
@@ -194,19 +189,13 @@ func (doc keyDocument) derive() (*Keys, error) {
 	if err := checkKey(doc.Pepper); err != nil {
 		return nil, fmt.Errorf("the pepper %w", err)
 	}
-	var factor []byte
-	for label, key := range map[string]*[]byte{labelPepper: &k.pepper, labelFactor: &factor, labelRecovery: &k.recovery, labelDebtor: &k.debtor, labelCreation: &k.creation, labelSeal: &k.seal} {
+	for label, key := range map[string]*[]byte{labelPepper: &k.pepper, labelRecovery: &k.recovery, labelDebtor: &k.debtor, labelCreation: &k.creation, labelSeal: &k.seal} {
 		var err error
 		if *key, err = hkdf.Key(sha256.New, doc.Pepper, nil, label, minKeyBytes); err != nil {
 			return nil, err
 		}
 	}
-	block, err := aes.NewCipher(factor)
-	if err != nil {
-		return nil, err
-	}
-	k.factor, err = cipher.NewGCMWithRandomNonce(block)
-	return k, err
+	return k, nil
 }
 
 func newKeyring(masters []masterKey) keyring {

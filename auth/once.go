@@ -28,7 +28,7 @@ func (d *Directory) NewOnce(userID int64, key string, body []byte) Once {
 // SecretOf returns the device secret that belongs to o, in the form of NewDeviceSecret.
 func (d *Directory) SecretOf(o Once) string {
 	secret := d.derive("secret", o.Key[:], o.Salt[:])
-	return "sdk_" + base64.RawURLEncoding.EncodeToString(secret[:])
+	return deviceSecretPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
 }
 
 // derive is HMAC-SHA256 of its parts under the key for creations. purpose keeps results apart, and only the last part varies in length.

@@ -277,7 +277,7 @@ func (c *conn) welcome(h *hello) error {
 	c.since = telemetry.Now()
 	b.departures.forget(c.principal.Serial)
 	c.establish(encodeConnack(present, packets.CodeSuccess, props, h.version))
-	b.log.Debug("client connected", "remote", c.remote, "client", s.id, "principal", c.principal)
+	b.log.Debug("client connected", "remote", c.remote, "client", sessionName(s.id), "principal", c.principal)
 	c.resume()
 	c.runErrands()
 	return nil

@@ -291,9 +291,9 @@ func (c *conn) fault(err error) error {
 }
 
 // sessionID is for the log.
-func (c *conn) sessionID() string {
+func (c *conn) sessionID() sessionName {
 	if c.session == nil {
 		return ""
 	}
-	return c.session.id
+	return sessionName(c.session.id)
 }

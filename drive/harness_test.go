@@ -5,7 +5,8 @@
 //
 // harness, fleet: processes, accounts, sensors, figures. door, packet, client, peer: MQTT by hand. The rest are tests: endtoend, login, edge
 // and command for the product; conformance, malformed and defects for the protocol; interop for other people's clients; journal, crash, will,
-// takeover, storm, logins and footprint for what goes wrong and for many at once; relay for viewers, many of them, through all of it. canary looks
+// takeover, storm, logins and footprint for what goes wrong and for many at once; relay for viewers, many of them, through all of it; access for
+// who may what, as docs/access.md shows it. canary looks
 // for secrets in whatever any of these servers said.
 package drive
 
@@ -78,6 +79,7 @@ func program(ctx context.Context, args ...string) *exec.Cmd {
 type instance struct {
 	t    testing.TB
 	cmd  *exec.Cmd
+	dir  string            // its data directory
 	addr map[string]string // by listener: http, mqtt, admin
 	log  *safeBuffer
 	said safeBuffer // what else it said that must hold no secret: errors, figures, profiles
@@ -90,7 +92,7 @@ func serve(t testing.TB, dir string, args ...string) *instance {
 	args = append([]string{
 		"serve", "--data-dir", dir, "--http-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
 	}, args...)
-	s := &instance{t: t, cmd: program(context.Background(), args...), addr: map[string]string{}, log: new(safeBuffer), done: make(chan error, 1)}
+	s := &instance{t: t, cmd: program(context.Background(), args...), dir: dir, addr: map[string]string{}, log: new(safeBuffer), done: make(chan error, 1)}
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -139,6 +141,9 @@ func (s *instance) sound(t testing.TB) {
 	t.Helper()
 	if leaks := secrets.in(s.log.String(), s.said.String()); len(leaks) > 0 {
 		t.Errorf("the server told secrets: %q", leaks)
+	}
+	if leaks := secrets.kept(t, s.dir); len(leaks) > 0 {
+		t.Errorf("the server keeps secrets as they are: %q", leaks)
 	}
 	for _, mark := range []string{"WARNING: DATA RACE", "panic: ", "\ngoroutine "} {
 		if log := s.log.String(); strings.Contains(log, mark) {
@@ -285,6 +290,7 @@ func next(t testing.TB, c *bridge.Client) bridge.Frame {
 	if err != nil {
 		t.Fatalf("next frame: %v", err)
 	}
+	secrets.learn(f.Raw)
 	return f
 }
 

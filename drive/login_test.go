@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,6 +80,59 @@ func TestRefresh_ReuseClosesTheSocketsWithinASecond(t *testing.T) {
 }
 
 // TestSecondFactor_PasswordAloneOpensNoMQTT: and mosquitto_sub is told so.
+// TestRefresh_OfAHundredAtOnceIsOneSession: tabs that wake up together stay logged in, and are one session, which a copy of what they had ends for all.
+func TestRefresh_OfAHundredAtOnceIsOneSession(t *testing.T) {
+	const tabs = 100
+	s := serve(t, t.TempDir())
+	ann := s.register("ann")
+	bystander := *ann
+	ann.token, _ = ann.login()
+	_, refresh := ann.login()
+	grants := make([]struct {
+		Access  string `json:"access_token"`
+		Refresh string `json:"refresh_token"`
+	}, tabs)
+	start := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range tabs {
+		all.Go(func() {
+			<-start
+			status, reply, err := ann.try("POST", "/api/v1/auth/refresh", "", map[string]any{"refresh_token": refresh})
+			if err != nil || status != 200 || json.Unmarshal(reply, &grants[i]) != nil {
+				t.Errorf("tab %d: got %d %s, %v, want 200", i, status, reply, err)
+			}
+		})
+	}
+	close(start)
+	all.Wait()
+	if got := len(ann.sessions()); got != 3 {
+		t.Errorf("got %d sessions, want 3: of the registration and two logins", got)
+	}
+	distinct := map[string]bool{}
+	for _, g := range grants {
+		distinct[g.Refresh] = true
+		if status, _ := s.ask(g.Access); status != 200 {
+			t.Errorf("a tab's access token: got %d, want 200", status)
+		}
+	}
+	if len(distinct) != tabs {
+		t.Errorf("got %d refresh tokens, want %d", len(distinct), tabs)
+	}
+	ann.rotate(ann.rotate(grants[0].Refresh, 200), 200)
+	ann.rotate(refresh, 401)
+	for _, g := range grants {
+		if status, _ := s.ask(g.Access); status != 401 {
+			t.Fatalf("a tab of the session that ended: got %d, want 401", status)
+		}
+	}
+	ann.rotate(grants[1].Refresh, 401)
+	for _, other := range []string{ann.token, bystander.token} {
+		if status, _ := s.ask(other); status != 200 {
+			t.Errorf("another session: got %d, want 200", status)
+		}
+	}
+}
+
 func TestSecondFactor_PasswordAloneOpensNoMQTT(t *testing.T) {
 	s := serve(t, t.TempDir())
 	ann := s.register("ann")

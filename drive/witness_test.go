@@ -100,6 +100,8 @@ func (w *witness) watch(ws *websocket.Conn) {
 			if json.Unmarshal(m.ID, &at) == nil {
 				w.saw("itself", at)
 			}
+		case "resume":
+			secrets.add("resume token", m.Token)
 		case "error":
 			w.mu.Lock()
 			w.told[m.SerialNo] = time.Now()

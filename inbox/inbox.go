@@ -9,7 +9,7 @@
 //   - What is remembered is bounded, in all and for each address, and the newest wins: a stranger who invents serials pushes out their own.
 //   - A knock touches memory only. It costs the same whoever knocks, and the one who knocks learns nothing from it.
 //   - Of the secret a stranger shows only the HMAC is kept, as of a sensor's. Of several shown under one serial none becomes the sensor's
-//     unless somebody asks for it.
+//     unless somebody asks for it. A secret that comes as a name is no stranger: it would be shown and kept as it is.
 //   - Names of people are no strangers: a person who mistypes a password is never listed. The Keeper tells them apart, so nothing is listed
 //     before it has been kept once.
 //
@@ -121,12 +121,15 @@ func (b *Inbox) Load(ctx context.Context) error {
 // Knocked remembers a login that was refused. secret is what came as the password. It touches memory only.
 func (b *Inbox) Knocked(k telemetry.Knock, secret string) {
 	b.counters.knocks.Add(1)
+	if auth.HoldsSecret(k.Serial) {
+		return
+	}
 	var shown auth.Secret
 	if auth.CheckDeviceSecret(secret) == nil {
 		shown.Hash = b.dir.HashSecret(secret)
 	}
-	if telemetry.CheckText("client_id", k.ClientID, maxClientIDRunes, false) != nil {
-		k.ClientID = "" // it would only confuse who reads it
+	if telemetry.CheckText("client_id", k.ClientID, maxClientIDRunes, false) != nil || auth.HoldsSecret(k.ClientID) {
+		k.ClientID = "" // it would confuse who reads it, or tell them too much
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

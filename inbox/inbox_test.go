@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -119,6 +120,36 @@ func TestInbox_ListsStrangersSoonAndPeopleNever(t *testing.T) {
 		stop()
 		if got := serials(b); !slices.Equal(got, []string{"SN1"}) || b.Stats().Strangers != 1 || len(b.crowd) != 1 {
 			t.Errorf("got %v, %d remembered; want SN1 alone", got, b.Stats().Strangers)
+		}
+	})
+}
+
+// People put a secret where the name belongs, or for client id. It would stand in the list and the database as it is.
+func TestInbox_KeepsNoSecretThatCameAsAName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{}
+		b, _ := newInbox(t, s)
+		stop := run(t, b)
+		secret := auth.NewDeviceSecret()
+		knock(b, secret, "192.0.2.1")
+		for serial, clientID := range map[string]string{"SN1": secret, "SN2": "pubsub-" + secret, "SN3": "sdk_or_none"} {
+			b.Knocked(telemetry.Knock{At: telemetry.Now(), Serial: serial, Address: netip.MustParseAddr("192.0.2.1"), ClientID: clientID}, secret)
+		}
+		knock(b, "sdk_or_none", "192.0.2.1")
+		time.Sleep(keepNewEvery + time.Millisecond)
+		stop()
+		got := serials(b)
+		slices.Sort(got)
+		if !slices.Equal(got, []string{"SN1", "SN2", "SN3", "sdk_or_none"}) {
+			t.Errorf("got %q, want those with names", got)
+		}
+		for serial, k := range s.kept {
+			if strings.Contains(serial+k.ClientID, secret) {
+				t.Errorf("%.3s is kept with a secret as its client id", serial)
+			}
+		}
+		if got := s.kept["SN3"].ClientID; got != "sdk_or_none" {
+			t.Errorf("got client id %q, want the one that came", got)
 		}
 	})
 }

@@ -177,7 +177,7 @@ const forgetNoticesEvery = time.Hour
 
 // forgetNotices deletes, at most rows of each, deliveries settled too long ago for anybody to ask about them, and notices without any.
 func (d *DB) forgetNotices(ctx context.Context, rows int) (done int, err error) {
-	done, err = d.forget(ctx, &d.noticesNext, forgetNoticesEvery, now().Add(-notify.KeepSettled), rows,
+	done, err = d.forget(ctx, "notices", forgetNoticesEvery, now().Add(-notify.KeepSettled), rows,
 		"DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE state <> 'waiting' AND settled_at < ? ORDER BY settled_at LIMIT ?)",
 		`DELETE FROM notices WHERE id IN (SELECT id FROM notices n WHERE fanned_at <> 0 AND created_at < ?
 			AND NOT EXISTS (SELECT 1 FROM deliveries x WHERE x.notice_id = n.id) ORDER BY created_at LIMIT ?)`)

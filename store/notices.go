@@ -226,7 +226,7 @@ const forgetAlertsEvery = time.Hour
 
 // forgetAlerts deletes, at most rows, what was resolved too long ago for anybody to ask about it. Notices go with their deliveries (forgetNotices).
 func (d *DB) forgetAlerts(ctx context.Context, rows int) (done int, err error) {
-	done, err = d.forget(ctx, &d.alertsNext, forgetAlertsEvery, now().Add(-telemetry.KeepResolved), rows,
+	done, err = d.forget(ctx, "alerts", forgetAlertsEvery, now().Add(-telemetry.KeepResolved), rows,
 		"DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE resolved_at > 0 AND resolved_at < ? ORDER BY resolved_at LIMIT ?)")
 	if err != nil {
 		return 0, fmt.Errorf("forget old alerts: %w", err)

@@ -82,13 +82,13 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, name string) {
 const clientFile = "client.js"
 
 // isPage reports whether a path that is no file belongs to the dashboard's own router. A dot means a missing file, to be
-// answered 404 rather than with HTML, except below sensors/ where serial numbers may contain dots. Paths of the API that
+// answered 404 rather than with HTML, except below sensors/ and claim/ where serial numbers may contain dots. Paths of the API that
 // reach this handler are mistakes of the caller, who expects no page either.
 func isPage(name string) bool {
 	if name == "api" || strings.HasPrefix(name, "api/") {
 		return false
 	}
-	return strings.HasPrefix(name, "sensors/") || !strings.Contains(name, ".")
+	return strings.HasPrefix(name, "sensors/") || strings.HasPrefix(name, "claim/") || !strings.Contains(name, ".")
 }
 
 // plainHost is what a Host header may look like to be repeated in a policy; net/http lets ";" and "," through.

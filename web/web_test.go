@@ -55,6 +55,7 @@ func TestHandler_ServesFilesAndPages(t *testing.T) {
 		{"/add", "text/html; charset=utf-8", "no-cache", "Sensorcast", 200},
 		{"/sensors/SN1", "text/html; charset=utf-8", "no-cache", "Sensorcast", 200},
 		{"/sensors/roof.north:1", "text/html; charset=utf-8", "no-cache", "Sensorcast", 200},
+		{"/claim/roof.north:1", "text/html; charset=utf-8", "no-cache", "Sensorcast", 200},
 		{"/docs", "text/html; charset=utf-8", "no-cache", "API", 200},
 		{"/docs/", "text/html; charset=utf-8", "no-cache", "API", 200},
 		{"/favicon.svg", "image/svg+xml", "no-cache", "<svg/>", 200},

@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
-import { Client } from './client';
+import { Client, csv } from './client';
 import { Problem } from './problem';
 
 interface Call {
@@ -95,6 +95,32 @@ describe('Client', () => {
     const failure = await client.open('GET', '/server').catch((reason: unknown) => reason);
     expect(failure).toBeInstanceOf(Problem);
     expect((failure as Problem).unreachable).toBe(true);
+  });
+
+  test('a sheet goes out as it is and comes back as text, with the headers asked for', async () => {
+    const sent: RequestInit[] = [];
+    const client = new Client({
+      now: () => 0,
+      onSignedOut: () => {},
+      fetch: async (input, init) => {
+        if (String(input).endsWith('/auth/refresh')) return new Response(JSON.stringify({ access_token: 't', expires_in: 900 }));
+        sent.push(init!);
+        return new Response('serial_no\n1234567890123456789\n', { headers: { 'Content-Type': 'text/csv; charset=utf-8' } });
+      },
+    });
+    expect(await client.call('POST', '/sensors/import', csv('serial_no\nA\n'), { 'Idempotency-Key': 'k' })).toBe('serial_no\n1234567890123456789\n');
+    const headers = new Headers(sent[0]!.headers);
+    expect([headers.get('Content-Type'), headers.get('Idempotency-Key')]).toEqual(['text/csv', 'k']);
+    expect(await (sent[0]!.body as Blob).text()).toBe('serial_no\nA\n');
+  });
+
+  test('with a session it is used where either would do, without one none is asked for', async () => {
+    const { client, calls, refreshes } = scene();
+    await client.either('GET', '/server').catch(() => {}); // the server in miniature knows no open calls
+    expect([refreshes(), calls.at(-1)!.token]).toEqual([0, null]);
+    await client.call('GET', '/warm');
+    await client.either('GET', '/server');
+    expect(calls.at(-1)!.token).toBe('Bearer t1');
   });
 
   test('problem details carry field messages by field name', async () => {

@@ -21,6 +21,11 @@ const base = '/api/v1';
 /** Renew slightly early: a request that is refused first costs a round trip and a red line in the console. */
 const earlyMs = 10_000;
 const requestTimeoutMs = 20_000;
+/** A sheet may have megabytes, and its sensors are all stored before the answer. */
+const sheetTimeoutMs = 120_000;
+
+/** A body that is CSV rather than JSON. */
+export const csv = (sheet: BlobPart): Blob => new Blob([sheet], { type: 'text/csv' });
 
 /** Speaks to the API. Holds the access token in memory only; the refresh token is a cookie that script cannot read. */
 export class Client {
@@ -41,16 +46,21 @@ export class Client {
   }
 
   /** A call with the session's authority: refreshes before expiry, and once more if the server still says 401. */
-  async call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  async call<T>(method: string, path: string, body?: unknown, more?: Record<string, string>): Promise<T> {
     if (this.#token === '' || this.#expiresAt - this.deps.now() < earlyMs) await this.#refreshOrThrow();
     const used = this.#token;
-    let reply = await this.#send(method, path, body, used);
+    let reply = await this.#send(method, path, body, used, more);
     if (reply.status === 401) {
       // Another call may have renewed it while this one was under way.
       if (this.#token === used) await this.#refreshOrThrow();
-      reply = await this.#send(method, path, body, this.#token);
+      reply = await this.#send(method, path, body, this.#token, more);
     }
     return this.#read<T>(reply);
+  }
+
+  /** A call with the session's authority where there is one. */
+  either<T>(method: string, path: string): Promise<T> {
+    return this.#token === '' ? this.open<T>(method, path) : this.call<T>(method, path);
   }
 
   /** A call that needs no session. */
@@ -83,18 +93,19 @@ export class Client {
     if (!(await this.refresh())) throw new Problem(401, '', 'You have been signed out.');
   }
 
-  async #send(method: string, path: string, body: unknown, token: string): Promise<Response> {
-    const headers: Record<string, string> = { Accept: 'application/json' };
+  async #send(method: string, path: string, body: unknown, token: string, more: Record<string, string> = {}): Promise<Response> {
+    const headers: Record<string, string> = { Accept: 'application/json, text/csv;q=0.9', ...more };
+    const sheet = body instanceof Blob;
     if (token) headers['Authorization'] = `Bearer ${token}`;
-    if (body !== undefined) headers['Content-Type'] = 'application/json';
+    if (body !== undefined) headers['Content-Type'] = sheet ? body.type : 'application/json';
     const sent = this.deps.now();
     try {
       const reply = await this.deps.fetch(base + path, {
         method,
         headers,
-        body: body === undefined ? undefined : JSON.stringify(body),
+        body: body === undefined || sheet ? body : JSON.stringify(body),
         credentials: 'same-origin',
-        signal: AbortSignal.timeout(requestTimeoutMs),
+        signal: AbortSignal.timeout(sheet ? sheetTimeoutMs : requestTimeoutMs),
       });
       const date = Date.parse(reply.headers.get('Date') ?? '');
       if (!Number.isNaN(date)) this.deps.onDate?.(date, sent, this.deps.now());
@@ -107,6 +118,7 @@ export class Client {
   async #read<T>(reply: Response): Promise<T> {
     if (!reply.ok) throw await readProblem(reply);
     const body = await reply.text();
+    if (reply.headers.get('Content-Type')?.startsWith('text/csv')) return body as T;
     return (body === '' ? undefined : parseJson(body)) as T;
   }
 }

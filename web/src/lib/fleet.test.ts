@@ -64,6 +64,13 @@ describe('Fleet', () => {
     expect(changes.readings.size).toBe(0);
   });
 
+  test('a state of an unknown sensor is how one shared later is announced', () => {
+    const fleet = new Fleet();
+    fleet.apply([hello(1, [])]);
+    const changes = fleet.apply([{ type: 'state', serial: 'S', state: 'online', lastSeen: ms(7) }]);
+    expect([fleet.entries.get('S')?.lastSeen, changes.membership, changes.strangers]).toEqual([ms(7), true, true]);
+  });
+
   test('history goes under the live sparkline, not over it', () => {
     const fleet = new Fleet();
     fleet.apply([hello(1, ['A'].map(nobody)), reading('A', 5, 20, { temperature: 5 })]);

@@ -60,8 +60,9 @@ export class Fleet {
         this.#read(frame.serial, frame, changes);
         break;
       case 'state': {
-        const entry = this.entries.get(frame.serial);
-        if (!entry) break;
+        // The first that is heard of a sensor that was added elsewhere, or shared.
+        if (!this.entries.has(frame.serial)) changes.membership = changes.strangers = true;
+        const entry = this.#entry(frame.serial);
         entry.lastSeen = newest(entry.lastSeen, frame.lastSeen);
         changes.serials.add(frame.serial);
         break;

@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest';
 import { parseJson, printJson } from './json';
 import { byInterest, metricsOf, numeric } from './metric';
 import { axisNumbers } from './plot';
-import { recipes } from './recipe';
 import { ago, clockTime, millis, span } from './time';
 import { unitOf } from './unit';
 import { showValue } from './value';
@@ -76,33 +75,6 @@ describe('json', () => {
     const text = '{"a":[1,{"b":null}],"c":"\\"q\\"","d":true}';
     expect(printJson(parseJson(text))).toBe(text);
     expect(printJson({ n: 9007199254740993n })).toBe('{"n":9007199254740993}');
-  });
-});
-
-describe('recipes', () => {
-  const info = {
-    version: '1', mqtt_port: 1883, mqtts_port: null, https_port: null, silence_after: 600, registration: 'open', mail: false, max_payload: 65536, certificates: null,
-  } as const;
-  const place = { hostname: 'box.local', origin: 'http://box.local:8080' };
-
-  test('are the lines of the manual', () => {
-    expect(recipes('SN1', 'abcDEF-_12', info, place).map((recipe) => recipe.line)).toEqual([
-      `mosquitto_pub -h box.local -p 1883 -u SN1 -P abcDEF-_12 -t sensors/SN1/telemetry -m '{"temperature":21.5}'`,
-      `curl -H 'Authorization: Bearer abcDEF-_12' -d '{"temperature":21.5}' http://box.local:8080/api/v1/sensors/SN1/telemetry`,
-    ]);
-  });
-
-  test('quote what a shell would read', () => {
-    expect(recipes('SN1', `it's $HOME`, info, place)[0]!.line).toContain(`-P 'it'\\''s $HOME'`);
-  });
-
-  test('use TLS when that is the only door, and unwrap IPv6', () => {
-    const line = recipes('SN1', 's', { ...info, mqtt_port: null, mqtts_port: 8883 }, { hostname: '[::1]', origin: 'https://[::1]' })[0]!.line;
-    expect(line).toContain('-h ::1 -p 8883 --tls-use-os-certs');
-  });
-
-  test('leave MQTT out when it is off', () => {
-    expect(recipes('SN1', 's', { ...info, mqtt_port: null }, place).map((recipe) => recipe.title)).toEqual(['HTTP']);
   });
 });
 

@@ -17,6 +17,8 @@ export const strokes = {
   refresh: 'M19.5 12a7.5 7.5 0 1 1-2.2-5.3M18 3v4h-4',
   bell: 'M6 16V11a6 6 0 0 1 12 0v5l1.5 2h-15zM10 20.5a2 2 0 0 0 4 0',
   people: 'M9 11.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7ZM2.5 20a6.5 6.5 0 0 1 13 0M15.5 4.8a3.5 3.5 0 0 1 0 6.4M18 14.5a6.5 6.5 0 0 1 3.5 5.5',
+  give: 'M4 9.5h16V20H4zM12 9.5V20M4 14h16M12 9.5C9 9.5 7 8.5 7 6.5S9.5 4 12 9.5c2.5-5.5 5-5 5-3s-2 3-5 3',
+  download: 'M12 4v11M7 10.5 12 15.5l5-5M5 20h14',
   inbox: 'M4 13 6.5 5h11L20 13v6H4zM4 13h4.5l1 2.5h5l1-2.5H20',
 };
 export type IconName = keyof typeof strokes;

@@ -6,6 +6,8 @@ export interface Choice {
   q: string;
   state: State | '';
   tag: string;
+  /** One's own sensors, or those of others. */
+  whose: 'own' | 'shared' | '';
   sort: Sort;
 }
 
@@ -13,6 +15,8 @@ export interface Listing {
   entries: Entry[];
   counts: Record<State, number>;
   tags: string[];
+  /** Whether there are sensors of others at all. */
+  shared: boolean;
 }
 
 /** What needs a look comes first. */
@@ -23,9 +27,13 @@ const byName = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
 export function listing(all: Entry[], choice: Choice, serverNow: number, silenceDefault: number): Listing {
   const counts: Record<State, number> = { online: 0, silent: 0, never_seen: 0 };
   const tags = new Set<string>();
+  let shared = false;
   const words = choice.q.toLowerCase().split(/\s+/).filter(Boolean);
   const kept: { entry: Entry; state: State; name: string }[] = [];
   for (const entry of all) {
+    const foreign = isShared(entry);
+    shared ||= foreign;
+    if (choice.whose !== '' && foreign !== (choice.whose === 'shared')) continue;
     const own = entry.sensor?.tags ?? [];
     own.forEach((tag) => tags.add(tag));
     if (choice.tag !== '' && !own.includes(choice.tag)) continue;
@@ -41,8 +49,10 @@ export function listing(all: Entry[], choice: Choice, serverNow: number, silence
     if (choice.sort === 'state') return urgency[a.state] - urgency[b.state] || alphabetical(a, b);
     return alphabetical(a, b);
   });
-  return { entries: kept.map(({ entry }) => entry), counts, tags: [...tags].sort(byName.compare) };
+  return { entries: kept.map(({ entry }) => entry), counts, tags: [...tags].sort(byName.compare), shared };
 }
+
+export const isShared = ({ sensor }: Entry): boolean => sensor !== null && sensor.access !== 'owner';
 
 function haystack({ serial, name, sensor }: Entry): string {
   const words = [serial, name, sensor?.description, sensor?.sensor_type, sensor?.manufacturer, ...(sensor?.tags ?? [])];

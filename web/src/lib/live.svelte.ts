@@ -21,6 +21,9 @@ const redrawMs = 200;
 const sparkHistory = 40;
 const sparkFetches = 4;
 
+/** Why a sensor is not here any more. */
+export type Loss = 'access_lost' | 'sensor_deleted';
+
 /** A number that lives in the page's reactivity: reading it subscribes, bumping it redraws the readers. */
 class Signal {
   #seen = $state.raw({});
@@ -47,6 +50,7 @@ class Live {
   readonly #listeners = new Map<string, Set<(readings: Reading[]) => void>>();
   readonly #inbox = new Inbox<Frame>((frames) => this.#apply(frames));
   readonly #seeded = new Set<string>();
+  readonly #lost = new Map<string, Loss>();
   readonly #seedQueue: string[] = [];
   #seeding = 0;
   readonly #dirty = new Set<string>();
@@ -85,6 +89,7 @@ class Live {
     this.#fleet.entries.clear();
     this.#signals.clear();
     this.#seeded.clear();
+    this.#lost.clear();
     this.#seedQueue.length = 0;
     this.loaded = false;
     alerts.clear();
@@ -108,6 +113,12 @@ class Live {
     return this.#fleet.entries.get(serial);
   }
 
+  /** Why a sensor that was here is gone, if the server has said so. */
+  lost(serial: string): Loss | undefined {
+    this.#membership.follow();
+    return this.#fleet.entries.has(serial) ? undefined : this.#lost.get(serial);
+  }
+
   /** Every reading of one sensor, in batches, until the returned function is called. */
   listen(serial: string, hear: (readings: Reading[]) => void): () => void {
     const hearers = this.#listeners.get(serial) ?? new Set();
@@ -127,6 +138,7 @@ class Live {
   remove(serial: string): void {
     this.#fleet.remove(serial);
     alerts.forget(serial);
+    this.#seeded.delete(serial);
     this.#membership.bump();
   }
 
@@ -185,18 +197,24 @@ class Live {
   /** The server closed the socket for good. This page can ask whether the session goes on, and which sensors are left. */
   async #reopen(error: SensorcastError): Promise<void> {
     const connection = this.#connection;
+    if (error.code === 'authority_ended' && !(await api.refresh().catch(() => true))) return; // signed out by now
     await new Promise((done) => setTimeout(done, secondThoughtMs));
     if (connection !== this.#connection) return;
-    if (error.code === 'authority_ended' && !(await api.refresh().catch(() => true))) return; // signed out by now
     if (error.code === 'access_lost' || error.code === 'sensor_deleted') void this.reload();
     else if (error.code !== 'authority_ended') return;
     if (connection === this.#connection) connection?.reconnect();
   }
 
   #heed(error: SensorcastError): void {
-    if (error.code !== 'sensor_deleted' || error.serial === undefined) return;
+    const { code, serial } = error;
+    if ((code !== 'sensor_deleted' && code !== 'access_lost') || serial === undefined) return;
     this.#inbox.flush(); // its last readings must not bring it back
-    this.remove(error.serial);
+    const entry = this.#fleet.entries.get(serial);
+    if (!entry) return; // given up here, a moment ago
+    this.#lost.set(serial, code);
+    this.remove(serial);
+    const name = entry.name || serial;
+    notices.info(code === 'access_lost' ? `${name} is not shared with you any more.` : `${name} was deleted, or has another owner now.`);
   }
 
   #apply(frames: Frame[]): void {

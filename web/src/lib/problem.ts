@@ -1,3 +1,9 @@
+/** One mistake of the input, where the server found it. */
+export interface Fault {
+  location: string;
+  message: string;
+}
+
 /** A refusal from the API (RFC 9457 problem+json), or the lack of any answer. */
 export class Problem extends Error {
   constructor(
@@ -8,6 +14,8 @@ export class Problem extends Error {
     readonly fields: Record<string, string> = {},
     /** Seconds the server asked us to wait, 0 when it did not. */
     readonly retryAfter = 0,
+    /** All mistakes, for input that has more than fields. */
+    readonly faults: Fault[] = [],
   ) {
     super(detail);
     this.name = 'Problem';
@@ -34,7 +42,12 @@ export async function readProblem(reply: Response): Promise<Problem> {
     // A proxy's HTML page; the status alone has to do.
   }
   const detail = text(body['detail']) || text(body['title']) || `The server answered ${reply.status}.`;
-  return new Problem(reply.status, text(body['type']), detail, fieldMessages(body['errors']), wait);
+  return new Problem(reply.status, text(body['type']), detail, fieldMessages(body['errors']), wait, faultsOf(body['errors']));
+}
+
+function faultsOf(errors: unknown): Fault[] {
+  if (!Array.isArray(errors)) return [];
+  return (errors as Record<string, unknown>[]).map((entry) => ({ location: text(entry['location']), message: text(entry['message']) }));
 }
 
 function fieldMessages(errors: unknown): Record<string, string> {
@@ -43,7 +56,7 @@ function fieldMessages(errors: unknown): Record<string, string> {
   for (const entry of errors as Record<string, unknown>[]) {
     const path = text(entry['location']) || text(entry['field']) || text(entry['pointer']);
     // "body.tags[2]" and "/tags/2" both belong to the field "tags".
-    const field = path.replace(/^#?\/?(body[./])?/, '').split(/[.[/]/)[0] ?? '';
+    const field = path.replace(/^#?\/?((body|path|query)[./])?/, '').split(/[.[/]/)[0] ?? '';
     const message = text(entry['message']) || text(entry['detail']);
     if (field && message && !(field in messages)) messages[field] = message;
   }
@@ -55,4 +68,9 @@ const text = (value: unknown): string => (typeof value === 'string' ? value : ''
 /** What to tell a person about any failure. */
 export function explain(failure: unknown): Problem {
   return failure instanceof Problem ? failure : new Problem(-1, '', String(failure));
+}
+
+/** For `catch` where something is to be ended or taken away: that it is gone already is as good. */
+export function unlessGone(failure: unknown): void {
+  if (explain(failure).status !== 404) throw failure;
 }

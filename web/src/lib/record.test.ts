@@ -84,7 +84,7 @@ describe('listing', () => {
     serial, name, sensor: { tags } as Sensor, lastSeen: age === null ? null : now - age, reading: null, sparkMetric: '', spark: null,
   });
   const all = [entry('b', 'Room 10', 1000, ['x']), entry('a', 'Room 2', 900_000), entry('c', '', null, ['x'])];
-  const choice = { q: '', state: '', tag: '', sort: 'name' } as const;
+  const choice = { q: '', state: '', tag: '', whose: '', sort: 'name' } as const;
   const serials = (change: object) => listing(all, { ...choice, ...change }, now, 600).entries.map((e) => e.serial);
 
   test('sorts names as people count', () => expect(serials({})).toEqual(['c', 'a', 'b']));
@@ -94,6 +94,14 @@ describe('listing', () => {
     expect(serials({ state: 'silent' })).toEqual(['a']);
     expect(serials({ tag: 'x' })).toEqual(['c', 'b']);
     expect(serials({ q: 'ROOM 10' })).toEqual(['b']);
+  });
+  test('tells own sensors from those of others', () => {
+    const mine = entry('m', 'Mine', 0);
+    const theirs = { ...entry('t', 'Theirs', 0), sensor: { access: 'viewer' } as Sensor };
+    mine.sensor = { access: 'owner' } as Sensor;
+    const whose = (whose: '' | 'own' | 'shared') => listing([mine, theirs], { ...choice, whose }, now, 600).entries.map((e) => e.serial);
+    expect([whose(''), whose('own'), whose('shared')]).toEqual([['m', 't'], ['m'], ['t']]);
+    expect([listing([mine], choice, now, 600).shared, listing([mine, theirs], choice, now, 600).shared]).toEqual([false, true]);
   });
   test('counts what the state buttons would show', () => {
     expect(listing(all, { ...choice, state: 'silent', tag: 'x' }, now, 600).counts).toEqual({ online: 1, silent: 0, never_seen: 1 });
