@@ -153,9 +153,38 @@ async function journey() {
   await page.getByRole('button', { name: 'Save' }).click();
   await page.getByText('15 min', { exact: true }).waitFor();
   step('the rhythm is told in words, and a silence set by hand');
+  await judge(page, roof);
   const cookies = await context.storageState();
   await context.close();
   return cookies;
+}
+
+/** A rule is tried on what was, made, fires, and takes its alert along when it is turned off. */
+async function judge(page, roof) {
+  await page.getByRole('link', { name: /^Alerts/ }).click();
+  await page.getByRole('link', { name: 'Rules' }).click();
+  await page.getByRole('button', { name: 'Add a rule' }).click();
+  await page.fill('[name=name]', 'Too warm');
+  await page.getByRole('button', { name: 'Add the rule' }).click();
+  await page.getByText('This is needed.').waitFor();
+  await page.locator('[name=serial_no]').selectOption('ROOF-1');
+  await page.fill('[name=metric]', 'temperature');
+  await page.fill('[name=value]', '20,1');
+  await page.getByRole('button', { name: 'Try it' }).click();
+  await page.getByText('It would have fired once in the last 7 days.').waitFor();
+  await shoot(page, join(shots, 'desk-light-rule.png'));
+  await page.getByRole('button', { name: 'Add the rule' }).click();
+  await page.getByText('temperature is above 20.1').waitFor();
+  const rhythm = setInterval(() => void roof.report(), 500);
+  await page.locator('.notice.alert', { hasText: 'Roof (ROOF-1) needs a look: Too warm: temperature is' }).waitFor();
+  clearInterval(rhythm);
+  await page.goto(`${origin()}/sensors/ROOF-1`);
+  await page.getByText('It needs a look').waitFor();
+  await page.locator('[data-testid=timeline] rect.alert').waitFor({ state: 'attached' });
+  await page.goto(`${origin()}/alerts/rules`);
+  await page.getByRole('switch', { name: 'Too warm' }).click();
+  await page.locator('.notice', { hasText: 'Roof (ROOF-1) is well again' }).waitFor();
+  step('a rule was tried, fired, and took its alert along when it was turned off');
 }
 
 /** Adds the receiver as a webhook and returns the check of messages that the page shows, made to run. */
@@ -195,6 +224,13 @@ async function gallery(cookies) {
       await page.goto(`${origin()}/sensors/CEL-1`);
       await page.locator('[data-testid=timeline] figure').waitFor();
       await shoot(page, join(shots, `${label}-sensor-alert.png`));
+      await page.goto(`${origin()}/alerts/rules`);
+      await page.getByText('temperature is above').waitFor();
+      await shoot(page, join(shots, `${label}-rules.png`));
+      await page.getByRole('button', { name: 'Edit Too warm' }).click();
+      await page.getByRole('button', { name: 'Try it' }).click();
+      await page.locator('[data-testid=verdict]').waitFor();
+      await shoot(page, join(shots, `${label}-rule-form.png`));
       await page.goto(`${origin()}/alerts/channels`);
       await page.locator('article').nth(1).waitFor();
       await shoot(page, join(shots, `${label}-channels.png`));

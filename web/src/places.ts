@@ -10,6 +10,7 @@ import Tokens from './pages/account/Tokens.svelte';
 import Add from './pages/Add.svelte';
 import Alerts from './pages/alerts/Alerts.svelte';
 import Channels from './pages/alerts/Channels.svelte';
+import Rules from './pages/alerts/Rules.svelte';
 import Accounts from './pages/admin/Accounts.svelte';
 import Audit from './pages/admin/Audit.svelte';
 import Inbox from './pages/admin/Inbox.svelte';
@@ -42,6 +43,7 @@ export const places: Place[] = [
   { path: '/', page: Home, who: 'in', entry: { label: 'Sensors', icon: 'grid' } },
   { path: '/sensors/:serial', page: Sensor, who: 'in' },
   { path: '/alerts', page: Alerts, who: 'in', entry: { label: 'Alerts', icon: 'bell', count: () => alerts.open.length }, room: { of: 'Alerts', label: 'What is wrong' } },
+  { path: '/alerts/rules', page: Rules, who: 'in', room: { of: 'Alerts', label: 'Rules' } },
   { path: '/alerts/channels', page: Channels, who: 'in', room: { of: 'Alerts', label: 'How I am told' } },
   { path: '/add', page: Add, who: 'in', entry: { label: 'Add sensor', icon: 'plus' } },
   { path: '/import', page: Import, who: 'in' },

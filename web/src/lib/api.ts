@@ -65,6 +65,10 @@ export type InvitationDraft = Body<'/api/v1/invitations', 'post'>;
 export type InvitationCreated = Reply<'/api/v1/invitations', 'post', 201>;
 export type AuditEntry = Item<'/api/v1/audit'>;
 export type AuditFilter = Partial<Record<'actor' | 'serial_no' | 'action' | 'from' | 'to', string>>;
+export type Rule = Reply<'/api/v1/rules/{id}', 'get', 200>;
+export type RuleDraft = Omit<Body<'/api/v1/rules', 'post'>, 'enabled'>; // which is true when it is absent
+export type RulePatch = Body<'/api/v1/rules/{id}', 'patch'>;
+export type RulePreview = Reply<'/api/v1/rules/preview', 'post', 200>;
 type SensorPage = Reply<'/api/v1/sensors', 'get', 200>;
 type ReadingPage = Reply<'/api/v1/sensors/{serial_no}/readings', 'get', 200>;
 
@@ -200,6 +204,13 @@ export const api = {
   /** Newest first. */
   timeline: (serial: string, filter: { from?: string; limit?: number; cursor?: string }) =>
     page<Happening>(`${sensorPath(serial)}/timeline`, filter),
+
+  /** All of them: there are at most 200. */
+  rules: async () => (await client.call<{ items: Rule[] }>('GET', '/rules' + query({ limit: 500 }))).items,
+  addRule: (draft: RuleDraft) => client.call<Rule>('POST', '/rules', draft),
+  tryRule: (draft: RuleDraft) => client.call<RulePreview>('POST', '/rules/preview', draft),
+  patchRule: (id: string, patch: RulePatch) => client.call<Rule>('PATCH', `/rules/${encodeURIComponent(id)}`, patch),
+  deleteRule: (id: string) => client.call('DELETE', `/rules/${encodeURIComponent(id)}`),
 
   channels: async () => (await client.call<{ items: Channel[] }>('GET', '/channels')).items,
   addChannel: (draft: ChannelDraft) => client.call<ChannelCreated>('POST', '/channels', draft),
