@@ -66,6 +66,8 @@ var goodBodies = map[string]fields{
 	"claim-sensor":           {},
 	"update-sensor":          {},
 	"create-command":         {"name": "blink"},
+	"create-channel":         {"name": "hook", "type": "webhook", "url": "https://example.com/hook"},
+	"update-channel":         {},
 	"rotate-secret":          {},
 	"share-sensor":           {},
 	"offer-sensor":           {},
@@ -140,7 +142,7 @@ func TestTricks_AreRefusedByNameAndChangeNothing(t *testing.T) {
 		case isPublic(op.Security):
 			token = ""
 		}
-		path := strings.NewReplacer("{serial_no}", serial, "{username}", matrixGuest).Replace(op.Path)
+		path := strings.NewReplacer("{serial_no}", serial, "{username}", matrixGuest, "{channel_id}", m.hook).Replace(op.Path)
 		before := m.everything()
 		send := func(name, value, what string, wants ...string) {
 			t.Helper()
