@@ -99,6 +99,7 @@ type Watch struct {
 	moved     []int64            // sensors whose rhythm is to be written down; maxMoved at most
 	door      Door               // nil: there is none to ask
 	started   telemetry.Millis   // when Load was called
+	heard     telemetry.Millis   // when the process before was last alive, as far as is known; never after started
 	timepiece
 }
 

@@ -7,10 +7,7 @@ package rule
 
 import (
 	"math"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"sensorcast/telemetry"
 )
@@ -18,8 +15,8 @@ import (
 // Bounds of what a rule may say.
 const (
 	maxName       = 100 // characters
-	maxMetric     = 200 // bytes
-	maxExpression = 1000
+	maxMetric     = 200
+	maxExpression = 1000 // bytes
 	maxFor        = 7 * 24 * time.Hour
 )
 
@@ -46,8 +43,11 @@ type Condition struct {
 
 // Compile checks what a rule says. Its mistakes are of kind telemetry.ErrInvalid and name the field.
 func Compile(r *telemetry.Rule) (*Condition, error) {
-	if n := utf8.RuneCountInString(r.Name); n < 1 || n > maxName || !printable(r.Name) {
-		return nil, telemetry.Invalid("name", "must be 1 to %d printable characters", maxName)
+	if r.Name == "" {
+		return nil, telemetry.Invalid("name", "is needed")
+	}
+	if err := telemetry.CheckText("name", r.Name, maxName, false); err != nil {
+		return nil, err
 	}
 	if r.For < 0 || r.For > maxFor {
 		return nil, telemetry.Invalid("for_seconds", "must be 0 to %d", int(maxFor.Seconds()))
@@ -67,12 +67,13 @@ func compileComparison(r *telemetry.Rule) (*Condition, error) {
 	switch {
 	case r.Metric == "":
 		return nil, telemetry.Invalid("metric", "is needed where there is no expression")
-	case len(r.Metric) > maxMetric || !printable(r.Metric):
-		return nil, telemetry.Invalid("metric", "must be at most %d printable bytes", maxMetric)
 	case !isOp(r.Op):
 		return nil, telemetry.Invalid("op", "must be one of >, >=, <, <=, ==, !=")
 	case r.Value == nil || math.IsNaN(*r.Value) || math.IsInf(*r.Value, 0):
 		return nil, telemetry.Invalid("value", "must be a number")
+	}
+	if err := telemetry.CheckText("metric", r.Metric, maxMetric, false); err != nil {
+		return nil, err
 	}
 	c := &Condition{metric: metricOf(r.Metric), op: r.Op, value: *r.Value, clear: *r.Value}
 	if r.Clear != nil {
@@ -153,8 +154,4 @@ func holds(op string, v, than float64) bool {
 		return v == than
 	}
 	return v != than
-}
-
-func printable(s string) bool {
-	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }
