@@ -116,6 +116,7 @@ type Deps struct {
 	Events    Events
 	Presence  Presence
 	Alerts    Alerts
+	Rules     Rules
 	Cadences  Cadences
 	Ready     func(ctx context.Context) error // nil error: the parts behind the API can serve now
 	Log       *slog.Logger
@@ -190,6 +191,7 @@ func New(cfg Config, deps Deps) *API {
 	a.transferRoutes()
 	a.commandRoutes()
 	a.alertRoutes()
+	a.ruleRoutes()
 	a.readingRoutes()
 	a.telemetryRoutes()
 	a.ticketRoutes()

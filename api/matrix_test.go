@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"maps"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -91,6 +92,8 @@ const (
 
 type fields = map[string]any
 
+var matrixRule = fields{"name": "canary", "serial_no": matrixSerial, "metric": "t", "op": ">", "value": 1}
+
 // matrix maps operation ids to rows. Bodies are harmless to the fixture where success would destroy it before the row is through.
 func matrix() map[string]row {
 	return map[string]row{
@@ -134,6 +137,12 @@ func matrix() map[string]row {
 		"get-alert":            forViewers(200, nil),
 		"acknowledge-alert":    forManagers(200, nil),
 		"get-timeline":         forViewers(200, nil),
+		"create-rule":          forManagers(201, matrixRule),
+		"preview-rule":         forManagers(200, matrixRule),
+		"list-rules":           forPeople(200, nil),
+		"get-rule":             forPeople(404, nil),
+		"update-rule":          forPeople(404, fields{"enabled": false}),
+		"delete-rule":          forPeople(404, nil),
 		"send-telemetry":       {fields{"t": 1}, [identities]int{401, 401, 401, 202, 401, 401, 401}},
 		"create-ticket":        forViewers(201, fields{"serial_no": matrixSerial}),
 		"create-device-ticket": forAll(401, fields{"serial_no": matrixSerial, "secret_key": "not the secret"}),
@@ -230,7 +239,9 @@ func checkRow(t *testing.T, h *house, people map[int]personFixture, op *huma.Ope
 		foreign := h.call(op.Method, path, token, r.body)
 		body := r.body
 		if f, ok := body.(fields); ok && f["serial_no"] != nil {
-			body = fields{"serial_no": "NOBODY"}
+			f = maps.Clone(f)
+			f["serial_no"] = "NOBODY"
+			body = f
 		}
 		absent := h.call(op.Method, at("NOBODY", "nobody"), token, body)
 		impossible := h.call(op.Method, at("%23+..%2F", "%23+..%2F"), token, body)

@@ -18,7 +18,8 @@ import (
 type expression struct{ program *vm.Program }
 
 const (
-	maxNodes    = 100
+	maxNodes    = 50
+	maxValues   = 256    // of a reading, in all its lists and objects; one with more is of no use to expressions
 	maxVMMemory = 10_000 // of the machine's own units: elements of the arrays and maps it makes
 	maxText     = 256    // bytes of a text an expression sees; a longer one is cut
 )
@@ -27,8 +28,9 @@ const (
 var (
 	operators = set("and", "&&", "or", "||", "not", "!", "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "**", "^", "in", "??",
 		"contains", "startsWith", "endsWith")
-	functions = set("abs", "ceil", "floor", "round", "max", "min", "len", "int", "float", "lower")
-	names     = set("data", "time", "hour", "minute", "weekday")
+	arithmetic = set("+", "-", "*", "/", "%", "**", "^")
+	functions  = set("abs", "ceil", "floor", "round", "max", "min", "len", "int", "float", "lower")
+	names      = set("data", "time", "hour", "minute", "weekday")
 )
 
 // surroundings are the types of what an expression sees.
@@ -47,6 +49,9 @@ func newExpression(text string) (*expression, error) {
 	if g.nodes > maxNodes {
 		return nil, telemetry.Invalid("expression", "is too long: %d parts, %d are the most", g.nodes, maxNodes)
 	}
+	if sum, ok := tree.Node.(*ast.BinaryNode); ok && arithmetic[sum.Operator] {
+		return nil, telemetry.Invalid("expression", "must be true or false, not a number")
+	}
 	if g.foreign != "" {
 		return nil, telemetry.Invalid("expression", "may not use %s", g.foreign)
 	}
@@ -63,8 +68,12 @@ func newExpression(text string) (*expression, error) {
 
 // judge gives Silent where something it needs is not in the reading. An expression has no value in between.
 func (e *expression) judge(s *Sample) Verdict {
+	surroundings := s.surroundings()
+	if s.values > maxValues {
+		return Unusable
+	}
 	machine := vm.VM{MemoryBudget: maxVMMemory}
-	result, err := machine.Run(e.program, s.surroundings())
+	result, err := machine.Run(e.program, surroundings)
 	holds, ok := result.(bool)
 	switch {
 	case err != nil && strings.Contains(err.Error(), "<nil>"), err == nil && result == nil:
@@ -81,27 +90,30 @@ func (e *expression) judge(s *Sample) Verdict {
 func (s *Sample) surroundings() map[string]any {
 	if s.env == nil {
 		t := s.at.Time().UTC()
-		data, _ := cut(s.data).(map[string]any)
+		data, _ := s.cut(s.data).(map[string]any)
 		s.env = map[string]any{"data": data, "time": int(t.Unix()), "hour": t.Hour(), "minute": t.Minute(), "weekday": int(t.Weekday())}
 	}
 	return s.env
 }
 
-// cut copies a value with its texts cut to maxText, so that sums of texts stay small.
-func cut(v any) any {
+// cut counts and copies values, up to what is too many, with their texts cut to maxText, so that sums of texts stay small.
+func (s *Sample) cut(v any) any {
+	if s.values++; s.values > maxValues {
+		return nil
+	}
 	switch v := v.(type) {
 	case string:
 		return strings.ToValidUTF8(v[:min(len(v), maxText)], "")
 	case []any:
 		all := make([]any, len(v))
 		for i := range v {
-			all[i] = cut(v[i])
+			all[i] = s.cut(v[i])
 		}
 		return all
 	case map[string]any:
 		all := make(map[string]any, len(v))
 		for name := range v {
-			all[name] = cut(v[name])
+			all[name] = s.cut(v[name])
 		}
 		return all
 	}

@@ -13,6 +13,8 @@ type Sample struct {
 	data map[string]any
 	at   telemetry.Millis
 	env  map[string]any // what expressions see; nil: no one has looked
+
+	values int // in env, as far as they were counted
 }
 
 // Decode reads the metrics of a reading.

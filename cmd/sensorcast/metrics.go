@@ -41,6 +41,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.commands(e)
 	c.inbox(e)
 	c.alert(e)
+	c.rules(e)
 	c.broker(e)
 	c.bridge(e)
 	c.store(e)
@@ -129,6 +130,18 @@ func (c *collector) alert(e emitter) {
 	e.count("silence_failures_total", "Times the store could not mark silent sensors or keep a heartbeat.", s.Failures)
 	e.count("silence_audits_total", "Comparisons of remembered with stored states.", s.Audits)
 	e.gauge("silence_audit_mismatches", "Sensors that differed in the last one; anything but 0 is a defect.", float64(s.Mismatches))
+}
+
+func (c *collector) rules(e emitter) {
+	s := c.s.rules.Stats()
+	e.count("rule_readings_total", "Readings judged by rules.", s.Readings)
+	e.count("rule_readings_late_total", "Readings older than one judged before, which move no rule.", s.Late)
+	e.count("rule_values_unusable_total", "Values that rules cannot compare.", s.Unusable)
+	e.count("rule_previews_total", "Rules tried on the past.", s.Previews)
+	e.count("rule_failures_total", "Times the store could not be asked about rules, or told of what they found.", s.Failures)
+	e.gauge("rules", "Rules there are.", float64(s.RulesNow))
+	e.gauge("rule_sensors", "Sensors that are judged by any rule.", float64(s.SensorsNow))
+	e.gauge("rule_holding", "Pairs of a rule and a sensor that it holds for, with an alert or not yet.", float64(s.HoldingNow))
 }
 
 func (c *collector) broker(e emitter) {
