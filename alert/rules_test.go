@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -466,4 +467,101 @@ func TestRule_AtRandom(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What has been observed in time and is stored late may say that all is well.
+func TestRule_WaitsForWhatIsNotStoredYet(t *testing.T) {
+	inWard(t, 1, func(w *ward) {
+		w.rule(hot(time.Minute))
+		w.measure(1, 31)
+		wait(58 * time.Second)
+		well := w.measured(1, `{"t":20}`)
+		w.rules.Observe(&well)
+		wait(10 * time.Second)
+		w.want()
+		w.store(well)
+		wait(time.Minute)
+		w.want()
+	})
+}
+
+// meddler is a Rulebook in which something happens just before the log is read.
+type meddler struct {
+	Rulebook
+	before func()
+}
+
+func (m *meddler) ReadingsAfter(ctx context.Context, sensors []int64, after int64) ([]telemetry.Reading, int64, error) {
+	if f := m.before; f != nil {
+		m.before = nil
+		f()
+	}
+	return m.Rulebook.ReadingsAfter(ctx, sensors, after)
+}
+
+// A sensor that is heard of while another's readings are looked for is not passed over.
+func TestRule_ReadingThatComesWhileTheLogIsReadIsJudged(t *testing.T) {
+	inWard(t, 2, func(w *ward) {
+		r := hot(0)
+		r.Serial, r.Tag = "", "attic"
+		w.rule(r)
+		w.tag(1, "attic")
+		w.tag(2, "attic")
+		w.halt()
+		w.halt = func() {}
+		w.rules.book = &meddler{w.db, func() { w.measure(2, 31) }}
+		w.measure(1, 31)
+		for range 2 {
+			if err := w.rules.turn(w.t.Context(), true); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+		w.want("S1 open", "S2 open")
+	})
+}
+
+// What the store could not write down is neither remembered nor told, and comes when it can.
+func TestRule_StoreThatFailsIsTriedAgain(t *testing.T) {
+	inWard(t, 1, func(w *ward) {
+		w.rule(hot(0))
+		w.halt()
+		w.halt = func() {}
+		broken := &breaker{Rulebook: w.db, err: telemetry.ErrUnavailable}
+		w.rules.book = broken
+		w.measure(1, 31)
+		if err := w.rules.turn(w.t.Context(), false); !errors.Is(err, telemetry.ErrUnavailable) {
+			w.t.Errorf("got %v", err)
+		}
+		w.want()
+		broken.err = nil
+		if err := w.rules.turn(w.t.Context(), false); err != nil {
+			w.t.Error(err)
+		}
+		w.want("S1 open")
+	})
+}
+
+type breaker struct {
+	Rulebook
+	err error
+}
+
+func (b *breaker) Judge(ctx context.Context, j telemetry.RuleJudgement, at telemetry.Millis, e telemetry.Etiquette) ([]telemetry.Alert, error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	return b.Rulebook.Judge(ctx, j, at, e)
+}
+
+func TestRules_PlaceInTheLogIsKeptWhileNothingIsJudged(t *testing.T) {
+	inWard(t, 2, func(w *ward) {
+		w.rule(hot(0))
+		for range 100 {
+			w.read(2)
+		}
+		wait(tendEvery * pulse * 2)
+		if _, to, err := w.db.RuleHolds(w.t.Context()); err != nil || to != w.seq {
+			w.t.Errorf("got %d, %v, want the end of the log, %d", to, err, w.seq)
+		}
+	})
 }
