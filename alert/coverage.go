@@ -15,7 +15,15 @@ import (
 // Load learns of all rules, whom they judge and what they have found. It is called once, after the Watch's; what is in the log behind that is judged
 // when Run begins.
 func (r *Rules) Load(ctx context.Context) error {
-	if err := r.cover(ctx, nil, nil); err != nil {
+	all, err := r.book.RulesOf(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("load rules: %w", err)
+	}
+	orders := make(map[int64]struct{}, len(all))
+	for i := range all {
+		orders[all[i].Order] = struct{}{}
+	}
+	if err := r.coverAll(ctx, stale{rules: orders}); err != nil {
 		return fmt.Errorf("load rules: %w", err)
 	}
 	holds, judgedTo, err := r.book.RuleHolds(ctx)
@@ -62,9 +70,7 @@ func (r *Rules) AuthorityChanged(c auth.Change) {
 	case auth.SensorAdded, auth.SensorChanged, auth.SensorRemoved, auth.ShareAdded, auth.ShareRemoved:
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if len(r.stale.sensors) <= maxStale {
-			r.stale.sensors[c.SensorID] = struct{}{}
-		}
+		r.stale.sensors[c.SensorID] = struct{}{}
 	}
 }
 
@@ -93,17 +99,7 @@ func (r *Rules) refresh(ctx context.Context) (err error) {
 			maps.Copy(r.stale.sensors, old.sensors)
 		}
 	}()
-	if len(old.sensors) > maxStale {
-		err = r.cover(ctx, nil, nil)
-	} else {
-		if len(old.rules) > 0 {
-			err = r.cover(ctx, slices.Collect(maps.Keys(old.rules)), nil)
-		}
-		if len(old.sensors) > 0 && err == nil {
-			err = r.cover(ctx, nil, slices.Collect(maps.Keys(old.sensors)))
-		}
-	}
-	if err != nil {
+	if err = r.coverAll(ctx, old); err != nil {
 		return err
 	}
 	return r.withdraw(ctx)
@@ -137,31 +133,68 @@ func (r *Rules) withdraw(ctx context.Context) error {
 	return nil
 }
 
-// cover asks the store whom those rules judge, or by what those sensors are judged; without either, all.
-func (r *Rules) cover(ctx context.Context, rules, sensors []int64) error {
-	covers, err := r.book.Coverage(ctx, rules, sensors)
+// coverAll asks the store anew whom rules judge and by what sensors are judged, some at a time: what one query reads is bounded.
+func (r *Rules) coverAll(ctx context.Context, s stale) error {
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(s.rules)), coverAtOnce) {
+		if err := r.coverRules(ctx, some); err != nil {
+			return err
+		}
+	}
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(s.sensors)), staleAtOnce) {
+		if err := r.coverSensors(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Rules) coverRules(ctx context.Context, orders []int64) error {
+	covers, err := r.book.Coverage(ctx, orders, nil)
 	if err != nil {
 		return err
 	}
-	wanted := rules
-	if sensors != nil {
-		wanted = []int64{}
-		for _, c := range covers {
-			if r.rules[c.Rule] == nil && !slices.Contains(wanted, c.Rule) {
-				wanted = append(wanted, c.Rule)
+	asked := func(j *judge) bool { return slices.Contains(orders, j.Order) }
+	lists := map[int64][]*judge{} // of the sensors that are concerned
+	if slices.ContainsFunc(orders, func(order int64) bool { return r.rules[order] != nil }) {
+		for id, list := range r.ruled {
+			if slices.ContainsFunc(list, asked) {
+				lists[id] = slices.DeleteFunc(slices.Clone(list), asked)
 			}
 		}
 	}
-	if err := r.learn(ctx, wanted); err != nil {
+	if err := r.learn(ctx, orders); err != nil {
 		return err
 	}
-	asked := func(id int64, of []int64) bool { return of == nil || slices.Contains(of, id) }
-	lists := map[int64][]*judge{} // of the sensors that are concerned
-	for id, list := range r.ruled {
-		if asked(id, sensors) && slices.ContainsFunc(list, func(j *judge) bool { return asked(j.Order, rules) }) {
-			lists[id] = slices.DeleteFunc(slices.Clone(list), func(j *judge) bool { return asked(j.Order, rules) })
+	r.extend(lists, covers)
+	return nil
+}
+
+func (r *Rules) coverSensors(ctx context.Context, sensors []int64) error {
+	covers, err := r.book.Coverage(ctx, nil, sensors)
+	if err != nil {
+		return err
+	}
+	lists := map[int64][]*judge{}
+	for _, id := range sensors {
+		lists[id] = []*judge{}
+	}
+	unknown := map[int64]struct{}{}
+	for _, c := range covers {
+		if r.rules[c.Rule] == nil {
+			unknown[c.Rule] = struct{}{}
 		}
 	}
+	if len(unknown) > 0 {
+		if err := r.learn(ctx, slices.Collect(maps.Keys(unknown))); err != nil {
+			return err
+		}
+	}
+	r.extend(lists, covers)
+	return nil
+}
+
+// extend adds to the lists what covers them, and has sensors judged by them.
+func (r *Rules) extend(lists map[int64][]*judge, covers []telemetry.RuleCover) {
 	for _, c := range covers {
 		list, begun := lists[c.Sensor]
 		if !begun {
@@ -173,14 +206,10 @@ func (r *Rules) cover(ctx context.Context, rules, sensors []int64) error {
 		lists[c.Sensor] = list
 	}
 	r.replace(lists)
-	return nil
 }
 
-// learn reads rules anew; nil: all. What has begun to hold by one that watches for something else now is forgotten. Judges stay in their place.
+// learn reads rules anew. What has begun to hold by one that watches for something else now is forgotten. Judges stay in their place.
 func (r *Rules) learn(ctx context.Context, orders []int64) error {
-	if orders != nil && len(orders) == 0 {
-		return nil
-	}
 	found, err := r.book.RulesOf(ctx, orders)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ type Rulebook interface {
 
 	// RulesOf returns those of the rules, by Order, that are there; nil asks for all.
 	RulesOf(ctx context.Context, orders []int64) ([]telemetry.Rule, error)
-	// Coverage returns which sensors which enabled rules judge, by sensor and rule; nil stands for all.
+	// Coverage returns which sensors which enabled rules judge, in no order; nil stands for all.
 	Coverage(ctx context.Context, rules, sensors []int64) ([]telemetry.RuleCover, error)
 	// Managed returns the sensors with a tag that a person owns or manages.
 	Managed(ctx context.Context, userID int64, tag string, limit int) ([]telemetry.RuleCover, error)
@@ -53,7 +53,8 @@ const (
 	maxSensorRules = 1_000 // that judge one sensor's readings: what a reading costs at most
 	stepsAtOnce    = 100   // incidents opened or ended in one transaction, exceeded by those of one reading at most
 	maxCatchUp     = 2_000_000
-	maxStale       = 100 // sensors asked for one by one; beyond, all are
+	coverAtOnce    = 5   // rules asked of the store at a time, each of which may judge very many sensors
+	staleAtOnce    = 100 // sensors
 	tendEvery      = 20  // pulses
 )
 

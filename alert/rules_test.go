@@ -352,6 +352,7 @@ func TestRule_ChangedWhileItWaitsBeginsAnew(t *testing.T) {
 		w.measure(1, 31)
 		wait(4 * time.Minute)
 		w.change(r, func(r *telemetry.Rule) { r.Value = number(29) })
+		wait(2 * time.Minute)
 		w.restart(0)
 		wait(2 * time.Minute)
 		w.want()
@@ -564,4 +565,53 @@ func TestRules_PlaceInTheLogIsKeptWhileNothingIsJudged(t *testing.T) {
 			w.t.Errorf("got %d, %v, want the end of the log, %d", to, err, w.seq)
 		}
 	})
+}
+
+// Who was away gives what waits as long to change as it was away, a minute at least: the next reading may have been missed.
+func TestRule_WaitsOutTheGraceOfAStart(t *testing.T) {
+	inWard(t, 1, func(w *ward) {
+		w.rule(hot(5 * time.Minute))
+		w.measure(1, 31)
+		wait(4*time.Minute + 50*time.Second)
+		w.restart(0)
+		wait(50 * time.Second)
+		w.want()
+		w.measure(1, 20)
+		wait(5 * time.Minute)
+		w.want()
+		w.wantAll()
+	})
+}
+
+func TestRule_ManyAtOnceAreManyTransactions(t *testing.T) {
+	inWard(t, 1, func(w *ward) {
+		w.steady = true
+		w.restart(0)
+		w.rule(hot(0))
+		w.halt()
+		w.halt = func() {}
+		meter := &meter{Rulebook: w.db}
+		w.rules.book = meter
+		for range 2 * stepsAtOnce {
+			w.measure(1, 31)
+			w.measure(1, 20)
+		}
+		if err := w.rules.turn(w.t.Context(), false); err != nil {
+			w.t.Fatal(err)
+		}
+		if meter.most > stepsAtOnce || meter.all != 4*stepsAtOnce {
+			w.t.Errorf("got %d steps, %d at once", meter.all, meter.most)
+		}
+	})
+}
+
+// meter counts steps.
+type meter struct {
+	Rulebook
+	all, most int
+}
+
+func (m *meter) Judge(ctx context.Context, j telemetry.RuleJudgement, at telemetry.Millis, e telemetry.Etiquette) ([]telemetry.Alert, error) {
+	m.all, m.most = m.all+len(j.Steps), max(m.most, len(j.Steps))
+	return m.Rulebook.Judge(ctx, j, at, e)
 }

@@ -17,14 +17,14 @@ func covers(and string) string {
 		enabled = " WHERE r.enabled AND "
 	)
 	return pair + "s.id = r.sensor_id AND s.owner_id = r.user_id" + enabled + and +
-		" UNION " + pair + "s.id = r.sensor_id" + managed + enabled + and +
-		" UNION " + pair + "s.owner_id = r.user_id" + tagged + enabled + "r.tag <> '' AND " + and +
-		" UNION SELECT r.id, s.id, s.serial FROM rules r JOIN shares h ON h.user_id = r.user_id AND h.access = 'manager' JOIN sensors s ON s.id = h.sensor_id" +
+		" UNION ALL " + pair + "s.id = r.sensor_id" + managed + enabled + and +
+		" UNION ALL " + pair + "s.owner_id = r.user_id" + tagged + enabled + "r.tag <> '' AND " + and +
+		" UNION ALL SELECT r.id, s.id, s.serial FROM rules r JOIN shares h ON h.user_id = r.user_id AND h.access = 'manager' JOIN sensors s ON s.id = h.sensor_id" +
 		tagged + enabled + "r.tag <> '' AND " + and
 }
 
-// Coverage returns which sensors which rules judge: of those rules and those sensors, by their numbers; nil stands for all. They come by
-// sensor and rule.
+// Coverage returns which sensors which rules judge: of those rules and those sensors, by their numbers; nil stands for all. They come in
+// no order, and where an owner is also a manager twice.
 func (d *DB) Coverage(ctx context.Context, rules, sensors []int64) ([]telemetry.RuleCover, error) {
 	byRule, ruleArgs, err := among("r.id", rules)
 	if err != nil {
@@ -38,7 +38,7 @@ func (d *DB) Coverage(ctx context.Context, rules, sensors []int64) ([]telemetry.
 	for range 4 {
 		args = append(append(args, ruleArgs...), sensorArgs...)
 	}
-	return d.covers(ctx, covers(byRule+" AND "+bySensor)+" ORDER BY sensor, rule", args...)
+	return d.covers(ctx, covers(byRule+" AND "+bySensor), args...)
 }
 
 // Managed returns the sensors with a tag that a person owns or manages, at most limit.

@@ -19,6 +19,7 @@ func covered(t *testing.T, d *DB, rules, sensors []int64) (pairs []telemetry.Rul
 	for _, c := range found {
 		pairs = append(pairs, c.RulePair)
 	}
+	slices.SortFunc(pairs, func(a, b telemetry.RulePair) int { return int(a.Rule - b.Rule) })
 	return pairs
 }
 
