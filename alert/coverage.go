@@ -175,17 +175,20 @@ func (r *Rules) coverSensors(ctx context.Context, sensors []int64) error {
 		return err
 	}
 	lists := map[int64][]*judge{}
+	orders := map[int64]struct{}{} // of rules not known yet, and of those that may have gone with their sensor or maker
 	for _, id := range sensors {
 		lists[id] = []*judge{}
-	}
-	unknown := map[int64]struct{}{}
-	for _, c := range covers {
-		if r.rules[c.Rule] == nil {
-			unknown[c.Rule] = struct{}{}
+		for _, j := range r.ruled[id] {
+			orders[j.Order] = struct{}{}
 		}
 	}
-	if len(unknown) > 0 {
-		if err := r.learn(ctx, slices.Collect(maps.Keys(unknown))); err != nil {
+	for _, c := range covers {
+		if r.rules[c.Rule] == nil {
+			orders[c.Rule] = struct{}{}
+		}
+	}
+	if len(orders) > 0 {
+		if err := r.learn(ctx, slices.Collect(maps.Keys(orders))); err != nil {
 			return err
 		}
 	}

@@ -282,6 +282,5 @@ func (d *draft) keep(ctx context.Context, through int64) error {
 			d.rules.expect(d.rules.watch.whenDue(s.began, s.judge.For))
 		}
 	}
-	d.rules.counters.holding.Store(int64(len(d.rules.pairs)))
 	return nil
 }

@@ -162,6 +162,7 @@ func (r *Rules) Run(ctx context.Context) {
 
 // turn does what is to be done: the registry first, so that nothing is judged by what was changed before.
 func (r *Rules) turn(ctx context.Context, tend bool) error {
+	defer func() { r.counters.holding.Store(int64(len(r.pairs))) }()
 	if err := r.refresh(ctx); err != nil {
 		return fmt.Errorf("look at the registry: %w", err)
 	}

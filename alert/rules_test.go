@@ -615,3 +615,24 @@ func (m *meter) Judge(ctx context.Context, j telemetry.RuleJudgement, at telemet
 	m.all, m.most = m.all+len(j.Steps), max(m.most, len(j.Steps))
 	return m.Rulebook.Judge(ctx, j, at, e)
 }
+
+func TestRules_GoWithTheirSensor(t *testing.T) {
+	inWard(t, 1, func(w *ward) {
+		w.rule(hot(0))
+		w.measure(1, 31)
+		wait(time.Second)
+		if s := w.rules.Stats(); s.RulesNow != 1 || s.SensorsNow != 1 || s.HoldingNow != 1 {
+			w.t.Errorf("got %+v, want one of each", s)
+		}
+		if err := w.db.DeleteSensor(w.t.Context(), 1); err != nil {
+			w.t.Fatal(err)
+		}
+		for _, to := range []auth.Watcher{w.Watch, w.rules} {
+			to.AuthorityChanged(auth.Change{Kind: auth.SensorRemoved, Serial: "S1", SensorID: 1})
+		}
+		wait(time.Second)
+		if s := w.rules.Stats(); s.RulesNow != 0 || s.SensorsNow != 0 || s.HoldingNow != 0 {
+			w.t.Errorf("got %+v, want nothing left", s)
+		}
+	})
+}
