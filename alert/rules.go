@@ -72,13 +72,14 @@ type Rules struct {
 	counters ruleCounters
 	previews chan struct{} // holds one element for each preview that is being made
 
-	mu     sync.Mutex // guards what is here; taken last
-	ruled  map[int64][]*judge
-	dirty  map[int64]int64 // sensors that are to be judged, up to which Seq
-	from   int64           // where the first of them begins, less one
-	stale  stale
-	failed bool // judged by Run alone, as all below
+	mu    sync.Mutex         // guards the next four; taken last
+	ruled map[int64][]*judge // by sensor; written by Run alone, which so reads it without mu
+	dirty map[int64]int64    // sensors that are to be judged, up to which Seq
+	from  int64              // where the first of them begins, less one
+	stale stale
 
+	// What follows is Run's alone.
+	failed  bool  // the last turn
 	cursor  int64 // up to here the log is judged
 	kept    int64 // and so it is written down
 	rules   map[int64]*judge
