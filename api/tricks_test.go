@@ -68,6 +68,9 @@ var goodBodies = map[string]fields{
 	"create-command":         {"name": "blink"},
 	"create-channel":         {"name": "hook", "type": "webhook", "url": "https://example.com/hook"},
 	"update-channel":         {},
+	"create-rule":            matrixRule,
+	"preview-rule":           matrixRule,
+	"update-rule":            {},
 	"rotate-secret":          {},
 	"share-sensor":           {},
 	"offer-sensor":           {},
@@ -142,7 +145,7 @@ func TestTricks_AreRefusedByNameAndChangeNothing(t *testing.T) {
 		case isPublic(op.Security):
 			token = ""
 		}
-		path := strings.NewReplacer("{serial_no}", serial, "{username}", matrixGuest, "{channel_id}", m.hook).Replace(op.Path)
+		path := strings.NewReplacer("{serial_no}", serial, "{username}", matrixGuest, "{channel_id}", m.hook, "{rule_id}", m.rule).Replace(op.Path)
 		before := m.everything()
 		send := func(name, value, what string, wants ...string) {
 			t.Helper()
