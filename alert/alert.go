@@ -93,12 +93,13 @@ type Watch struct {
 	mu        sync.Mutex // guards all below
 	roll      roll
 	deadlines deadlines
-	states    [stateCount]int    // how many sensors are in each
-	longest   tenths             // no sensor may be silent for longer than this
-	returned  []telemetry.Return // sensors whose silence has ended and whose incident has not; no more than sensors, but for those that flap
-	moved     []int64            // sensors whose rhythm is to be written down; maxMoved at most
-	door      Door               // nil: there is none to ask
-	started   telemetry.Millis   // when Load was called
+	states    [stateCount]int             // how many sensors are in each
+	longest   tenths                      // no sensor may be silent for longer than this
+	returned  []telemetry.Return          // sensors whose silence has ended and whose incident has not; no more than sensors, but for those that flap
+	moved     []int64                     // sensors whose rhythm is to be written down; maxMoved at most
+	door      Door                        // nil: there is none to ask
+	hears     func(context.Context) error // nil: nobody asks whether we do
+	started   telemetry.Millis            // when Load was called
 	timepiece
 }
 

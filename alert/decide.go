@@ -11,6 +11,9 @@ const (
 
 	retryAfter = tenths(50) // after the store could not
 
+	// deafFor is how long sensors are not blamed once the server was found not to hear: they need some of it to come back.
+	deafFor = tenths(600)
+
 	// doubtAfter is how long is waited where the store knows of an earlier last reading than was observed: it may be waiting for its commit.
 	doubtAfter = tenths(300)
 )
@@ -36,12 +39,45 @@ func (w *Watch) decide(ctx context.Context) {
 			if len(some) == 0 {
 				break
 			}
+			if deaf := w.listens(ctx); deaf != nil {
+				w.spare(some, deaf)
+				continue
+			}
 			err = w.judge(ctx, some)
 		}
 		if err != nil && !failing && ctx.Err() == nil {
 			w.log.Warn("silences not begun or ended, will be tried again", "err", err)
 		}
 		failing = err != nil
+	}
+}
+
+// listens returns why the server does not hear its sensors; nil when it does. It asks before anybody is blamed.
+func (w *Watch) listens(ctx context.Context) error {
+	w.mu.Lock()
+	hears := w.hears
+	w.mu.Unlock()
+	if hears == nil {
+		return nil
+	}
+	return hears(ctx)
+}
+
+// spare gives sensors more time because the server does not hear.
+func (w *Watch) spare(some []suspect, deaf error) {
+	w.counters.spared.Add(int64(len(some)))
+	w.log.Debug("silences held back, the server does not hear itself", "sensors", len(some), "err", deaf)
+	w.postpone(some, deafFor)
+}
+
+// postpone has the sensors judged again after a time.
+func (w *Watch) postpone(some []suspect, by tenths) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range some {
+		if e := w.roll.find(s.id); e != nil {
+			w.awaitLocked(e, s.id, w.now+by)
+		}
 	}
 }
 
@@ -90,13 +126,7 @@ func (w *Watch) judge(ctx context.Context, some []suspect) error {
 	})
 	if err != nil {
 		w.counters.failures.Add(1)
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		for _, s := range some {
-			if e := w.roll.find(s.id); e != nil {
-				w.awaitLocked(e, s.id, w.now+retryAfter)
-			}
-		}
+		w.postpone(some, retryAfter)
 	}
 	return err
 }

@@ -1,6 +1,8 @@
 package alert
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -231,4 +233,29 @@ func TestCause_IsWhatCameLast(t *testing.T) {
 	if got := clockTime(noon, at(24*60)); got != "12:00 UTC on 31 January" {
 		t.Errorf("yesterday: got %q", got)
 	}
+}
+
+// Whoever cannot hear would else blame a thousand sensors for its own fault.
+func TestIncident_NobodyIsBlamedWhileTheServerIsDeaf(t *testing.T) {
+	inWard(t, 3, func(w *ward) {
+		var deaf atomic.Bool
+		w.Suspect(func(context.Context) error {
+			if deaf.Load() {
+				return telemetry.ErrUnavailable
+			}
+			return nil
+		})
+		deaf.Store(true)
+		wait(3 * time.Hour)
+		w.want()
+		w.wantAll()
+		if got := w.Stats().Spared; got < 3 {
+			t.Errorf("spared: got %d, want at least 3", got)
+		}
+		deaf.Store(false)
+		w.read(1)
+		w.read(2)
+		wait(2 * time.Minute)
+		w.want("S3 silent", "S3 open") // which really is
+	})
 }

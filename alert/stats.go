@@ -7,8 +7,8 @@ import (
 )
 
 type counters struct {
-	silent, online, neverSeen, graces, failures, audits, mismatches atomic.Int64
-	opened, acknowledged, resolved, rhythms                         atomic.Int64
+	silent, online, neverSeen, graces, failures, audits, mismatches, spared atomic.Int64
+	opened, acknowledged, resolved, rhythms                                 atomic.Int64
 }
 
 // countAlert counts a step by what it has made of the incident.
@@ -41,6 +41,7 @@ type Stats struct {
 	NeverSeen  int64 // steps back to never_seen, because the first reading could not be stored
 	Graces     int64 // times the server had not listened, or the clock ran ahead
 	Failures   int64 // times the store could not mark sensors or keep a heartbeat
+	Spared     int64 // silences held back because the server did not hear itself
 	Audits     int64 // comparisons with the store
 	Mismatches int64 // sensors that differed in the last one; anything but 0 is a defect
 
@@ -55,7 +56,7 @@ func (w *Watch) Stats() Stats {
 	c := &w.counters
 	s := Stats{
 		Silent: c.silent.Load(), Online: c.online.Load(), NeverSeen: c.neverSeen.Load(), Graces: c.graces.Load(),
-		Failures: c.failures.Load(), Audits: c.audits.Load(), Mismatches: c.mismatches.Load(),
+		Failures: c.failures.Load(), Spared: c.spared.Load(), Audits: c.audits.Load(), Mismatches: c.mismatches.Load(),
 		AlertsOpened: c.opened.Load(), AlertsAcknowledged: c.acknowledged.Load(), AlertsResolved: c.resolved.Load(), Rhythms: c.rhythms.Load(),
 	}
 	w.mu.Lock()

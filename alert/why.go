@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -18,6 +19,14 @@ func (w *Watch) Consult(d Door) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.door = d
+}
+
+// Suspect sets who is asked, before sensors are blamed, why the server itself would not hear them; nil says that it does. It may take some
+// seconds. It is called while the program is wired up.
+func (w *Watch) Suspect(hears func(context.Context) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hears = hears
 }
 
 // explain says why a sensor is silent, as things stand at this moment. Nothing is guessed: what happened before its last reading did not

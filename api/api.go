@@ -1,5 +1,6 @@
-// Package api is the REST front door: accounts, the sensor registry and the inbox before it, commands, history, tickets and HTTP ingest
-// under /api/v1, described by an OpenAPI 3.1 document that is generated from the very Go types the handlers take and return.
+// Package api is the REST front door: accounts, the sensor registry and the inbox before it, commands, alerts and the channels people are told of
+// them by, history, tickets and HTTP ingest under /api/v1, described by an OpenAPI 3.1 document that is generated from the very Go types the
+// handlers take and return.
 //
 // Its place in the flow: browsers and scripts come in here, package auth says who they are and what they may, the store answers
 // through the small interfaces declared below, and readings sent by HTTP leave through Intake exactly as those sent by MQTT do.
@@ -113,6 +114,7 @@ type Deps struct {
 	Commands  Commands
 	Inbox     Inbox
 	Audit     *audit.Trail
+	Channels  Channels
 	Events    Events
 	Presence  Presence
 	Alerts    Alerts
@@ -190,6 +192,7 @@ func New(cfg Config, deps Deps) *API {
 	a.transferRoutes()
 	a.commandRoutes()
 	a.alertRoutes()
+	a.channelRoutes()
 	a.readingRoutes()
 	a.telemetryRoutes()
 	a.ticketRoutes()

@@ -49,6 +49,7 @@ func (a *API) describe() {
 				{Name: tagSharing, Description: "Letting others see or manage one's sensors, and giving sensors away"},
 				{Name: tagCommands, Description: "What sensors are asked to do"},
 				{Name: tagAlerts, Description: "What was wrong with sensors, and what happened to them"},
+				{Name: tagChannels, Description: "How people are told of alerts"},
 				{Name: tagReadings, Description: "What sensors measured"},
 				{Name: tagTickets, Description: "Live readings: single-use tickets that open a WebSocket, and event streams"},
 				{Name: tagAudit, Description: "Who did what"},
@@ -74,6 +75,7 @@ const (
 	tagSharing  = "sharing"
 	tagCommands = "commands"
 	tagAlerts   = "alerts"
+	tagChannels = "channels"
 	tagReadings = "readings"
 	tagTickets  = "tickets"
 	tagServer   = "server"

@@ -9,6 +9,7 @@ import (
 
 	"sensorcast/auth"
 	"sensorcast/command"
+	"sensorcast/notify"
 	"sensorcast/telemetry"
 	"sensorcast/telemetry/roster"
 )
@@ -58,6 +59,8 @@ var kinds = []struct {
 		fmt.Sprintf("%d commands wait for this sensor already. It has to take some of them, or they have to expire, before it can be sent more.", command.MaxWaiting)},
 	{errKeyReused, http.StatusUnprocessableEntity, "idempotency-key-reused", "Idempotency key used again",
 		"A sensor was created with this Idempotency-Key less than a day ago, from another body. Use another key for another sensor."},
+	{notify.ErrChannels, http.StatusConflict, "too-many-channels", "Too many channels",
+		fmt.Sprintf("%d channels are there already. Delete one first.", notify.MaxChannels)},
 	{errForeignOrigin, http.StatusForbidden, "foreign-origin", "Foreign origin", "The request came from another site's page."},
 	{errOperator, http.StatusForbidden, "operator-only", "For the operator only", "This is for whoever runs the server, on its own machine: see sensorcast user --help there."},
 	{errAsWhom, http.StatusForbidden, "person-needed", "A person is needed", "This is done in somebody's name: say in whose with --as USERNAME."},

@@ -22,6 +22,7 @@ import (
 	"sensorcast/command"
 	"sensorcast/inbox"
 	"sensorcast/ingest"
+	"sensorcast/notify"
 	"sensorcast/store"
 )
 
@@ -39,6 +40,7 @@ type house struct {
 	box     *command.Outbox
 	inbox   *inbox.Inbox
 	watch   *alert.Watch
+	desk    *notify.Desk
 	changes *changeLog
 	logs    *logBuffer
 	mail    *satchel
@@ -64,6 +66,7 @@ func newHouse(t *testing.T, options ...option) *house {
 	must(t, h.box.Load(t.Context()))
 	h.watch = alert.New(alert.Config{}, h.db, h.dir, log)
 	must(t, h.watch.Load(t.Context()))
+	h.desk = notify.New(notify.Config{}, notify.Deps{Keeper: h.db, Addresses: h.db, Directory: h.dir, Seal: keys.Sealer("channels")}, log)
 	writing, stop := context.WithCancel(context.Background())
 	written := make(chan struct{})
 	go func() { // ends when the cleanup stops it
@@ -81,7 +84,7 @@ func newHouse(t *testing.T, options ...option) *house {
 	policy := auth.Config{Registration: "open", Courier: h.mail}
 	deps := Deps{
 		Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Sharing: h.db, Transfers: h.db, Intake: h.pipe, Commands: h.box, Inbox: h.inbox,
-		Audit: audit.New(h.db, log), Alerts: h.watch.Incidents(), Cadences: h.watch,
+		Audit: audit.New(h.db, log), Alerts: h.watch.Incidents(), Cadences: h.watch, Channels: h.desk,
 		Events: new(stage).serve, Ready: h.db.Ready, Log: log,
 	}
 	for _, o := range options {

@@ -47,7 +47,9 @@ type letterToken struct {
 }
 
 func (a *API) confirmEmail(ctx context.Context, in *struct{ Body letterToken }) (*struct{}, error) {
-	return nil, a.deps.Auth.ConfirmEmail(ctx, in.Body.Token)
+	u, err := a.deps.Auth.ConfirmEmail(ctx, in.Body.Token)
+	deedOf(ctx).Account = accountOf(u)
+	return nil, err
 }
 
 type resetRequest struct {
@@ -64,5 +66,7 @@ type passwordReset struct {
 }
 
 func (a *API) resetPassword(ctx context.Context, in *struct{ Body passwordReset }) (*struct{}, error) {
-	return nil, a.deps.Auth.ResetPassword(ctx, in.Body.Token, in.Body.New, exchangeOf(ctx).remote)
+	u, err := a.deps.Auth.ResetPassword(ctx, in.Body.Token, in.Body.New, exchangeOf(ctx).remote)
+	deedOf(ctx).Account = accountOf(u)
+	return nil, err
 }

@@ -73,6 +73,10 @@ func TestLetters_AddressIsConfirmedAndPasswordReplaced(t *testing.T) {
 	if verified() != true {
 		t.Error("the confirmed address does not count as such")
 	}
+	trail := h.call("GET", "/api/v1/audit?action=confirm-email", p.access, nil).want(http.StatusOK).fields()["items"].([]any)
+	if len(trail) != 1 || trail[0].(fields)["username"] != "ada" {
+		t.Errorf("trail: got %v, want one entry of ada's account", trail)
+	}
 	h.call("POST", "/api/v1/auth/email-verification/confirm", "", fields{"token": token}).wantFault(http.StatusUnprocessableEntity, "invalid", "body.token")
 	h.call("POST", "/api/v1/auth/email-verification", p.access, nil).wantFault(http.StatusConflict, "conflict", "body.email")
 

@@ -96,6 +96,11 @@ func forViewers(status int, body any) row {
 	return r
 }
 
+// forSelf: theirs alone, whatever sensors they share.
+func forSelf(status int, body any) row {
+	return row{body, [identities]int{owner: status, stranger: 404, nobody: 401}}
+}
+
 // forPeople: each person acts on what is their own.
 func forPeople(status int, body any) row {
 	return row{body, [identities]int{owner: status, stranger: status, nobody: 401}}
@@ -193,6 +198,13 @@ func matrix() map[string]row {
 		"get-alert":            forViewers(200, nil),
 		"acknowledge-alert":    forManagers(200, nil),
 		"get-timeline":         forViewers(200, nil),
+		"create-channel":       forPeople(201, fields{"name": "x", "type": "webhook", "url": "https://example.com/hook"}),
+		"list-channels":        forPeople(200, nil),
+		"get-channel":          forSelf(200, nil),
+		"update-channel":       forSelf(200, fields{"name": "x"}),
+		"delete-channel":       forSelf(204, nil),
+		"test-channel":         forSelf(200, nil),
+		"list-deliveries":      forSelf(200, nil),
 		"send-telemetry":       {fields{"t": 1}, [identities]int{owner: 401, stranger: 401, itself: 202, nobody: 401}},
 		"create-ticket":        forViewers(201, fields{"serial_no": matrixSerial}),
 		"create-device-ticket": forAll(401, fields{"serial_no": matrixSerial, "secret_key": "not the secret"}),
@@ -302,6 +314,7 @@ type matrixHouse struct {
 	people map[int]personFixture
 	tokens [identities]string // what each comes with
 	alert  string             // about the sensor
+	ways   string             // id of the owner's channel
 	made   string             // id of the token for it; empty: none yet
 }
 
@@ -332,6 +345,7 @@ func (h *matrixHouse) arrange() {
 	}
 	mine := h.people[owner]
 	if h.made != "" {
+		h.call("DELETE", "/api/v1/channels/"+h.ways, mine.access, nil)
 		h.call("DELETE", "/api/v1/users/me/tokens/"+h.made, mine.access, nil).want(http.StatusNoContent)
 		h.call("DELETE", "/api/v1/sensors/"+matrixSerial, mine.access, nil) // it may be gone
 	}
@@ -344,16 +358,17 @@ func (h *matrixHouse) arrange() {
 	h.tokens[refreshAsBearer] = mine.refresh
 	h.tokens[ticketAsBearer] = h.call("POST", "/api/v1/tickets", mine.access, fields{"all": true}).want(http.StatusCreated).fields()["ticket"].(string)
 	h.alert = h.silence(matrixSerial)
+	h.ways = h.channel(mine, fields{"name": "canary name", "type": "webhook", "url": "https://127.0.0.1/canary"}).ID
 }
 
 // checkRow asks as everybody, the owner last.
 func (h *matrixHouse) checkRow(op *huma.Operation, r row) {
-	at := func(serial, alert string) string {
-		return strings.NewReplacer("{serial_no}", serial, "{id}", alert, "{username}", matrixGuest).Replace(op.Path)
+	at := func(serial, alert, channel string) string {
+		return strings.NewReplacer("{serial_no}", serial, "{id}", alert, "{channel_id}", channel, "{username}", matrixGuest).Replace(op.Path)
 	}
 	h.arrange()
 	for who := identities - 1; who >= owner; who-- {
-		a := h.call(op.Method, at(matrixSerial, h.alert), h.tokens[who], r.body)
+		a := h.call(op.Method, at(matrixSerial, h.alert, h.ways), h.tokens[who], r.body)
 		want := r.wants(op, who)
 		if a.status != want {
 			h.t.Errorf("%s: got %d %s, want %d", identityNames[who], a.status, a.body, want)
@@ -371,13 +386,13 @@ func (h *matrixHouse) checkRow(op *huma.Operation, r row) {
 	// What is someone else's and what is not there are told apart by nothing.
 	if r.want[stranger] == http.StatusNotFound {
 		token := h.tokens[stranger]
-		foreign := h.call(op.Method, at(matrixSerial, h.alert), token, r.body)
+		foreign := h.call(op.Method, at(matrixSerial, h.alert, h.ways), token, r.body)
 		body := r.body
 		if f, ok := body.(fields); ok && f["serial_no"] != nil {
 			body = fields{"serial_no": "NOBODY"}
 		}
-		absent := h.call(op.Method, at("NOBODY", "nobody"), token, body)
-		impossible := h.call(op.Method, at("%23+..%2F", "%23+..%2F"), token, body)
+		absent := h.call(op.Method, at("NOBODY", "nobody", "nobody"), token, body)
+		impossible := h.call(op.Method, at("%23+..%2F", "%23+..%2F", "%23+..%2F"), token, body)
 		if foreign.status != absent.status || !bytes.Equal(foreign.body, absent.body) || strings.Contains(op.Path, "{serial_no}") && impossible.status != absent.status {
 			h.t.Errorf("foreign got %d %s, absent %d %s, impossible %d, want the same", foreign.status, foreign.body, absent.status, absent.body, impossible.status)
 		}

@@ -35,6 +35,7 @@ func (a *API) createOnce(ctx context.Context, in *createInput) (*createOutput, e
 		case before.Body != once.Body:
 			return errKeyReused
 		}
+		deedOf(ctx).Action = "" // nothing was done
 		out.Replayed, secret = "true", cmp.Or(in.Body.Secret, dir.SecretOf(before))
 		s, err = a.sensor(ctx, auth.View, serial)
 		return err

@@ -34,6 +34,9 @@ func TestIdempotencyKey_TheSameAgainIsTheSameSensorAndSecret(t *testing.T) {
 	if n := h.changes.count(auth.SensorAdded, serial); n != 1 {
 		t.Errorf("got %d announcements, want 1", n)
 	}
+	if did := h.call("GET", "/api/v1/audit?action=create-sensor", p.access, nil).want(http.StatusOK).fields()["items"].([]any); len(did) != 1 {
+		t.Errorf("got %d entries in the trail, want 1", len(did))
+	}
 	if another := h.createOnce(h.person("bob"), "order 4711", draft).want(http.StatusCreated); another.fields()["secret_key"] == one.Secret {
 		t.Error("somebody else's same key made the same secret")
 	}

@@ -16,6 +16,9 @@ type change[T any] struct {
 // Schema is that of T, or null.
 func (change[T]) Schema(r huma.Registry) *huma.Schema {
 	s := *r.Schema(reflect.TypeFor[T](), true, "")
+	if s.Ref != "" {
+		return &huma.Schema{OneOf: []*huma.Schema{&s, {Type: "null"}}} // huma cannot say it of an object
+	}
 	s.Nullable = true
 	return &s
 }

@@ -78,6 +78,8 @@ var goodBodies = map[string]fields{
 	"delete-second-factor":   {"password": goodPassword},
 	"create-token":           {"name": "a script", "scopes": []string{"read"}},
 	"update-user":            {},
+	"create-channel":         {"name": "x", "type": "webhook", "url": "https://example.com/hook"},
+	"update-channel":         {},
 	"set-password":           {},
 }
 
@@ -140,7 +142,7 @@ func TestTricks_AreRefusedByNameAndChangeNothing(t *testing.T) {
 		case isPublic(op.Security):
 			token = ""
 		}
-		path := strings.NewReplacer("{serial_no}", serial, "{username}", matrixGuest).Replace(op.Path)
+		path := strings.NewReplacer("{serial_no}", serial, "{username}", matrixGuest, "{channel_id}", m.ways).Replace(op.Path)
 		before := m.everything()
 		send := func(name, value, what string, wants ...string) {
 			t.Helper()
@@ -217,12 +219,12 @@ func TestTricks_PathsAndQueriesAreRefusedOrFindNothing(t *testing.T) {
 		}
 	}
 	operations(h.api, func(op *huma.Operation) {
-		good := strings.NewReplacer("{serial_no}", "NOBODY", "{id}", "nobody", "{username}", "nobody").Replace(op.Path)
+		good := strings.NewReplacer("{serial_no}", "NOBODY", "{id}", "nobody", "{channel_id}", "nobody", "{username}", "nobody").Replace(op.Path)
 		for _, trick := range raw {
 			for _, param := range op.Parameters {
 				switch param.In {
 				case "path":
-					check(op, strings.NewReplacer("{"+param.Name+"}", trick, "{serial_no}", "NOBODY", "{username}", "nobody").Replace(op.Path))
+					check(op, strings.NewReplacer("{"+param.Name+"}", trick, "{serial_no}", "NOBODY", "{username}", "nobody", "{channel_id}", "nobody").Replace(op.Path))
 				case "query":
 					check(op, good+"?"+param.Name+"="+trick)
 				case "header":
@@ -286,7 +288,7 @@ func (h *matrixHouse) everything() map[string]string {
 		case op.Method != http.MethodGet, op.OperationID == "stream-events", op.OperationID == "list-audit", op.OperationID == "list-sessions", isPublic(op.Security):
 			return
 		}
-		path := strings.NewReplacer("{serial_no}", matrixSerial, "{id}", h.alert).Replace(op.Path)
+		path := strings.NewReplacer("{serial_no}", matrixSerial, "{id}", h.alert, "{channel_id}", h.ways).Replace(op.Path)
 		all[op.OperationID] = string(h.call("GET", path, h.people[owner].access, nil).body)
 	})
 	return all

@@ -47,13 +47,16 @@ const (
 	recoveryGroup  = 4
 )
 
+// sealFactors is the purpose of the key that secrets of second factors are sealed with.
+const sealFactors = "second factors"
+
 // sealFactor encrypts the secret of an account's second factor; openFactor decrypts it for no other account.
 func (k *Keys) sealFactor(userID int64, secret []byte) []byte {
-	return k.factor.Seal(nil, nil, secret, strconv.AppendInt(nil, userID, 10))
+	return k.Sealer(sealFactors).Seal(strconv.FormatInt(userID, 10), secret)
 }
 
 func (k *Keys) openFactor(userID int64, sealed []byte) ([]byte, error) {
-	secret, err := k.factor.Open(nil, nil, sealed, strconv.AppendInt(nil, userID, 10))
+	secret, err := k.Sealer(sealFactors).Open(strconv.FormatInt(userID, 10), sealed)
 	if err != nil {
 		return nil, fmt.Errorf("open second factor, was %s replaced? %w", KeyFile, err)
 	}

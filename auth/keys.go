@@ -2,8 +2,6 @@ package auth
 
 import (
 	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -28,10 +26,10 @@ const (
 	labelTicket   = "sensorcast ticket v1"
 	labelResume   = "sensorcast resume v1"
 	labelPepper   = "sensorcast device pepper v1"
-	labelFactor   = "sensorcast second factor v1"
 	labelRecovery = "sensorcast recovery code v1"
 	labelDebtor   = "sensorcast debtor v1"
 	labelCreation = "sensorcast sensor creation v1"
+	labelSeal     = "sensorcast seal v1"
 	looseModeMask = 0o077
 )
 
@@ -43,11 +41,10 @@ type Keys struct {
 	resume keyring
 	pepper []byte
 
-	factor   cipher.AEAD // encrypts what second factors share with apps
-	recovery []byte      // recovery codes are hashed with it
-	debtor   []byte      // so are the names and addresses that throttles keep
-	// creation is what secrets of sensors are made with that a client may ask for again (Once).
-	creation []byte
+	recovery []byte // recovery codes are hashed with it
+	debtor   []byte // so are the names and addresses that throttles keep
+	creation []byte // secrets of sensors are made with it that a client may ask for again (Once)
+	seal     []byte // the keys of sealers come from it
 }
 
 // keyring signs with the active key and verifies with any, chosen by its id and never by trial.
@@ -66,7 +63,8 @@ func (k *Keys) GoString() string { return k.String() }
 func (k *Keys) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // keyDocument is keys.json. The first signing key is the active one; the others only verify, so a key is rotated by putting a new one
-// in front and dropping the old one after the longest token life. The pepper cannot be rotated: every device secret and second factor hangs on it.
+// in front and dropping the old one after the longest token life. The pepper cannot be rotated: every device secret and second factor hangs on it,
+// and what is sealed.
 type keyDocument struct {
 	Signing []masterKey `json:"signing"`
 	Pepper  []byte      `json:"pepper"`
@@ -191,19 +189,13 @@ func (doc keyDocument) derive() (*Keys, error) {
 	if err := checkKey(doc.Pepper); err != nil {
 		return nil, fmt.Errorf("the pepper %w", err)
 	}
-	var factor []byte
-	for label, key := range map[string]*[]byte{labelPepper: &k.pepper, labelFactor: &factor, labelRecovery: &k.recovery, labelDebtor: &k.debtor, labelCreation: &k.creation} {
+	for label, key := range map[string]*[]byte{labelPepper: &k.pepper, labelRecovery: &k.recovery, labelDebtor: &k.debtor, labelCreation: &k.creation, labelSeal: &k.seal} {
 		var err error
 		if *key, err = hkdf.Key(sha256.New, doc.Pepper, nil, label, minKeyBytes); err != nil {
 			return nil, err
 		}
 	}
-	block, err := aes.NewCipher(factor)
-	if err != nil {
-		return nil, err
-	}
-	k.factor, err = cipher.NewGCMWithRandomNonce(block)
-	return k, err
+	return k, nil
 }
 
 func newKeyring(masters []masterKey) keyring {

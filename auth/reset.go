@@ -37,42 +37,43 @@ func (s *Service) RequestReset(_ context.Context, email string, remote netip.Add
 
 // ResetPassword sets a new password by a token of a letter and ends everything the account has open. telemetry.ErrInvalid names token or
 // new_password; a token works once, and not after the password was changed in another way. Wrong tokens count as failed logins of the address.
-func (s *Service) ResetPassword(ctx context.Context, token, next string, remote netip.Addr) error {
-	address := addressKey(remote)
+// It returns the account, when the token was good.
+func (s *Service) ResetPassword(ctx context.Context, token, next string, remote netip.Addr) (User, error) {
+	address := s.debtor(addressKey(remote))
 	if wait := s.limits.addresses.wait(address, s.clock.now()); wait > 0 {
 		s.counts.loginsThrottled.Add(1)
-		return &RateError{RetryAfter: wait}
+		return User{}, &RateError{RetryAfter: wait}
 	}
 	u, err := s.bearerOf(ctx, ResetPassword, token)
 	if err == errLetterToken {
 		s.limits.addresses.charge(address, s.clock.now())
 	}
 	if err != nil {
-		return err
+		return User{}, err
 	}
 	if err := checkPassword("new_password", next, u.Username, u.Email); err != nil {
-		return err
+		return User{}, err
 	}
 	hash, err := s.hasher.hash(ctx, next)
 	if err != nil {
-		return err
+		return User{}, err
 	}
 	err = s.exclusively(ctx, func() error {
 		if u, err = s.bearerOf(ctx, ResetPassword, token); err != nil {
 			return err // used by another request meanwhile
 		}
 		u.PasswordHash, u.UpdatedAt = hash, telemetry.Now()
-		return s.accounts.UpdateUser(ctx, u) // the account's tokens for this go with it
+		return s.updateUser(ctx, u) // the account's tokens for this go with it
 	})
 	if err != nil {
-		return err
+		return User{}, err
 	}
 	s.log.Info("password reset", "user", u.ID)
 	// Who guessed at the old one does not keep the owner of the new one out.
 	s.forgive(u)
 	s.tell(u.Email, passwordLetter(u))
 	if err := s.endSessions(context.WithoutCancel(ctx), u.ID, ""); err != nil {
-		return fmt.Errorf("password changed: %w", err)
+		return u, fmt.Errorf("password changed: %w", err)
 	}
-	return nil
+	return u, nil
 }

@@ -39,15 +39,16 @@ func (s *Service) postVerification(userID int64) {
 	})
 }
 
-// ConfirmEmail notes that who holds the token reads the letters of its account. telemetry.ErrInvalid names token; it works once.
-func (s *Service) ConfirmEmail(ctx context.Context, token string) error {
-	return s.exclusively(ctx, func() error {
-		u, err := s.bearerOf(ctx, VerifyEmail, token)
-		if err != nil {
+// ConfirmEmail notes that who holds the token reads the letters of its account. telemetry.ErrInvalid names token; it works once. It returns
+// the account.
+func (s *Service) ConfirmEmail(ctx context.Context, token string) (u User, err error) {
+	err = s.exclusively(ctx, func() error {
+		if u, err = s.bearerOf(ctx, VerifyEmail, token); err != nil {
 			return err
 		}
 		u.EmailVerifiedAt = telemetry.Now()
 		u.UpdatedAt = u.EmailVerifiedAt
-		return s.accounts.UpdateUser(ctx, u) // the account's other tokens for this go with it
+		return s.updateUser(ctx, u) // the account's other tokens for this go with it
 	})
+	return u, err
 }

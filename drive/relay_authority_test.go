@@ -176,7 +176,7 @@ func TestRelay_AuthorityEndsWithinASecondUnderLoad(t *testing.T) {
 	sensors, crowded := 200, many(500, 250)
 	needFiles(t, 2_000)
 	dir, ann := founded(t, sensors)
-	s := serve(t, dir, "--log-level", "debug", "--ticket-ttl", "30s")
+	s := serve(t, dir, "--log-level", "debug", "--ticket-ttl", "30s", "--registrations-per-hour", "0")
 	ann.s = s
 	var watching []*follower
 	for i := range crowded {

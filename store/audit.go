@@ -137,7 +137,7 @@ func (d *DB) forgetEntries(ctx context.Context, rows int) (done int, err error) 
 	if d.cfg.AuditRetain <= 0 {
 		return 0, nil
 	}
-	done, err = d.forget(ctx, &d.entriesNext, forgetEntriesEvery, now().Add(-d.cfg.AuditRetain), rows,
+	done, err = d.forget(ctx, "audit", forgetEntriesEvery, now().Add(-d.cfg.AuditRetain), rows,
 		"DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE at < ? ORDER BY at LIMIT ?)")
 	if err != nil {
 		return 0, fmt.Errorf("forget old audit entries: %w", err)

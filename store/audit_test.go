@@ -143,7 +143,7 @@ func TestForgetEntries_DeletesWhatIsOldAndNothingElse(t *testing.T) {
 	enter(t, d, "", deed("old", now().Add(-3*time.Hour)), deed("older", now().Add(-4*time.Hour)), deed("new", now().Add(-time.Hour)))
 	forget := func(rows int) int {
 		t.Helper()
-		d.entriesNext = time.Time{}
+		delete(d.lookAgain, "audit")
 		done, err := d.forgetEntries(t.Context(), rows)
 		if err != nil {
 			t.Fatal(err)

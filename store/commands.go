@@ -185,7 +185,7 @@ const forgetCommandsEvery = time.Hour
 
 // forgetCommands deletes, at most rows of them, commands that were settled too long ago for anybody to ask about them.
 func (d *DB) forgetCommands(ctx context.Context, rows int) (done int, err error) {
-	done, err = d.forget(ctx, &d.settledNext, forgetCommandsEvery, now().Add(-command.KeepSettled), rows,
+	done, err = d.forget(ctx, "commands", forgetCommandsEvery, now().Add(-command.KeepSettled), rows,
 		"DELETE FROM commands WHERE ord IN (SELECT ord FROM commands WHERE state <> 'queued' AND settled_at < ? ORDER BY settled_at LIMIT ?)")
 	if err != nil {
 		return 0, fmt.Errorf("forget old commands: %w", err)

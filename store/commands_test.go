@@ -156,7 +156,7 @@ func TestForgetCommands_DeletesOnlyWhatWasSettledLongAgo(t *testing.T) {
 	if err != nil || len(found) != 2 || found[0].ID != "short-delivered" || found[1].ID != "waits" {
 		t.Errorf("left: got %+v, %v, want short-delivered and waits", found, err)
 	}
-	if done, _ := d.forgetCommands(t.Context(), 1); done != 0 || !time.Now().Before(d.settledNext) {
+	if done, _ := d.forgetCommands(t.Context(), 1); done != 0 || !time.Now().Before(d.lookAgain["commands"]) {
 		t.Errorf("it looks again at once")
 	}
 }

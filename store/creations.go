@@ -45,7 +45,7 @@ func (d *DB) Creation(ctx context.Context, key [32]byte) (o auth.Once, serial st
 
 // forgetCreations deletes those that are too old.
 func (d *DB) forgetCreations(ctx context.Context, rows int) (done int, err error) {
-	done, err = d.forget(ctx, &d.creationsNext, forgetCreationsEvery, now().Add(-creationLife), rows,
+	done, err = d.forget(ctx, "creations", forgetCreationsEvery, now().Add(-creationLife), rows,
 		"DELETE FROM sensor_creations WHERE key IN (SELECT key FROM sensor_creations WHERE created_at < ? LIMIT ?)")
 	if err != nil {
 		return 0, fmt.Errorf("forget creations: %w", err)

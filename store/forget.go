@@ -8,10 +8,10 @@ import (
 	"sensorcast/telemetry"
 )
 
-// forget runs queries that each delete at most so many rows of before that instant, unless it is not time for it again. Having found nothing
-// it sets next, which is when to look again. It returns how many rows went.
-func (d *DB) forget(ctx context.Context, next *time.Time, every time.Duration, before telemetry.Millis, rows int, queries ...string) (done int, err error) {
-	if time.Now().Before(*next) {
+// forget runs queries that each delete at most so many rows of before that instant, unless it has found nothing of that name within every. It
+// returns how many rows went.
+func (d *DB) forget(ctx context.Context, name string, every time.Duration, before telemetry.Millis, rows int, queries ...string) (done int, err error) {
+	if time.Now().Before(d.lookAgain[name]) {
 		return 0, nil
 	}
 	err = d.write.background(ctx, func(tx *sql.Tx) error {
@@ -33,7 +33,7 @@ func (d *DB) forget(ctx context.Context, next *time.Time, every time.Duration, b
 		return 0, err
 	}
 	if done == 0 {
-		*next = time.Now().Add(every)
+		d.lookAgain[name] = time.Now().Add(every)
 	}
 	return done, nil
 }

@@ -57,7 +57,7 @@ const (
 // forgetLetters deletes tokens that have expired and invitations that did so long ago, at most rows of each.
 func (d *DB) forgetLetters(ctx context.Context, rows int) (done int, err error) {
 	invitations := fmt.Sprintf("DELETE FROM invitations WHERE ord IN (SELECT ord FROM invitations WHERE expires_at < ? - %d LIMIT ?)", rememberInvitations.Milliseconds())
-	done, err = d.forget(ctx, &d.lettersNext, forgetLettersEvery, now(), rows,
+	done, err = d.forget(ctx, "letters", forgetLettersEvery, now(), rows,
 		"DELETE FROM letter_tokens WHERE hash IN (SELECT hash FROM letter_tokens WHERE expires_at < ? LIMIT ?)", invitations)
 	if err != nil {
 		return 0, fmt.Errorf("forget letter tokens and invitations: %w", err)

@@ -221,14 +221,13 @@ func (a *announcer) write(c circle, count, sensors int, listed []incident) error
 	return err
 }
 
-// forgetAlertsEvery is how often old incidents and notices are looked for.
+// forgetAlertsEvery is how often old incidents are looked for.
 const forgetAlertsEvery = time.Hour
 
-// forgetAlerts deletes, at most rows of each, what was resolved or told too long ago for anybody to ask about it.
+// forgetAlerts deletes, at most rows, what was resolved too long ago for anybody to ask about it. Notices go with their deliveries (forgetNotices).
 func (d *DB) forgetAlerts(ctx context.Context, rows int) (done int, err error) {
-	done, err = d.forget(ctx, &d.alertsNext, forgetAlertsEvery, now().Add(-telemetry.KeepResolved), rows,
-		"DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE resolved_at > 0 AND resolved_at < ? ORDER BY resolved_at LIMIT ?)",
-		"DELETE FROM notices WHERE id IN (SELECT id FROM notices WHERE created_at < ? ORDER BY created_at LIMIT ?)")
+	done, err = d.forget(ctx, "alerts", forgetAlertsEvery, now().Add(-telemetry.KeepResolved), rows,
+		"DELETE FROM alerts WHERE id IN (SELECT id FROM alerts WHERE resolved_at > 0 AND resolved_at < ? ORDER BY resolved_at LIMIT ?)")
 	if err != nil {
 		return 0, fmt.Errorf("forget old alerts: %w", err)
 	}

@@ -23,7 +23,7 @@ const (
 )
 
 // Run does what can wait: it extends the history index, deletes what is expired or belongs to deleted sensors, forgets old sessions,
-// tokens, commands and entries of the audit trail, and keeps the write-ahead log small. It returns nil when ctx ends. Errors are logged and the work tried again; without
+// tokens, commands, notices and entries of the audit trail, and keeps the write-ahead log small. It returns nil when ctx ends. Errors are logged and the work tried again; without
 // Run the store is correct, only slower and larger by and by.
 func (d *DB) Run(ctx context.Context) error {
 	steps := []*step{
@@ -32,6 +32,7 @@ func (d *DB) Run(ctx context.Context) error {
 		{name: "expire", run: d.expire},
 		{name: "forget sessions", run: d.forgetSessions},
 		{name: "forget commands", run: d.forgetCommands},
+		{name: "forget notices", run: d.forgetNotices},
 		{name: "forget tokens", run: d.forgetTokens},
 		{name: "forget letters", run: d.forgetLetters},
 		{name: "forget creations", run: d.forgetCreations},

@@ -176,7 +176,7 @@ const forgetEvery = time.Hour
 
 // forgetSessions deletes sessions and spent refresh tokens nobody asks about any more, at most rows of each.
 func (d *DB) forgetSessions(ctx context.Context, rows int) (done int, err error) {
-	done, err = d.forget(ctx, &d.forgetNext, forgetEvery, now().Add(-rememberSessions), rows,
+	done, err = d.forget(ctx, "sessions", forgetEvery, now().Add(-rememberSessions), rows,
 		"DELETE FROM refresh_tokens WHERE hash IN (SELECT hash FROM refresh_tokens WHERE spent_at > 0 AND spent_at < ? LIMIT ?)",
 		"DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE ended_at > 0 AND ended_at < ? LIMIT ?)",
 		"DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < ? LIMIT ?)")

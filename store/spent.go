@@ -44,7 +44,7 @@ func spendTokens(tx *sql.Tx, tokens []*spentToken) error {
 
 // forgetTokens deletes expired tokens: their date alone refuses them.
 func (d *DB) forgetTokens(ctx context.Context, rows int) (done int, err error) {
-	done, err = d.forget(ctx, &d.tokensNext, forgetTokensEvery, now(), rows,
+	done, err = d.forget(ctx, "tokens", forgetTokensEvery, now(), rows,
 		"DELETE FROM spent_tokens WHERE id IN (SELECT id FROM spent_tokens WHERE expires_at < ? LIMIT ?)")
 	if err != nil {
 		return 0, fmt.Errorf("forget spent tokens: %w", err)

@@ -1,5 +1,5 @@
-// Package store keeps what must outlive the process: accounts, logins, the sensor registry, strangers, commands, the audit trail, the log of readings
-// and the state of MQTT sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people
+// Package store keeps what must outlive the process: accounts, logins, the sensor registry, strangers, commands, incidents, channels of
+// notification, the audit trail, the log of readings and the state of MQTT sessions, in one SQLite file. It is the end of the way in (package ingest calls [DB.Record]) and the start of the way to people
 // (api and bridge read) and back to devices (broker begins with [DB.Sessions]).
 //
 //	ingest ──Record──► writer ──► readings (append-only log), mqtt_* (sessions)     one transaction, synchronous=FULL
@@ -36,6 +36,7 @@ import (
 	"sensorcast/command"
 	"sensorcast/inbox"
 	"sensorcast/ingest"
+	"sensorcast/notify"
 )
 
 // Config says where the data is and how long readings are kept.
@@ -58,28 +59,22 @@ type DB struct {
 	epoch  atomic.Pointer[string]
 	wake   chan struct{} // tells Run that there is work
 
-	seen          atomic.Int64 // highest seq handed to Record, stored or not
-	settled       atomic.Int64 // all up to this seq is stored, or will never be
-	prunedTo      atomic.Int64 // readings up to this seq may have been deleted for their age
-	spending      gathering[*spentToken]
-	entering      gathering[entered]
-	importing     chan struct{} // holds one element while somebody imports
-	args          []any         // Record's, kept to be used again; guarded by write's turn
-	end           int64         // seq of the last reading recorded; guarded by write's turn
-	tail          tail          // the log above the index's watermark
-	run           run           // guarded by write's turn
-	runAt         atomic.Int64  // when the last run began, nanoseconds since the epoch
-	purging       atomic.Bool   // there are rows in purges
-	retention     retention     // used by Run only
-	forgetNext    time.Time     // when old sessions are looked for again; used by Run only
-	settledNext   time.Time     // when old commands are; used by Run only
-	tokensNext    time.Time     // when expired tokens are; used by Run only
-	creationsNext time.Time     // when old creations are; used by Run only
-	lettersNext   time.Time     // when expired letter tokens and invitations are; used by Run only
-	entriesNext   time.Time     // when old entries of the audit trail are; used by Run only
-	alertsNext    time.Time     // when old incidents are; used by Run only
-	truncateNext  time.Time     // when the write-ahead log may be truncated again; used by Run only
-	counters      counters
+	seen         atomic.Int64 // highest seq handed to Record, stored or not
+	settled      atomic.Int64 // all up to this seq is stored, or will never be
+	prunedTo     atomic.Int64 // readings up to this seq may have been deleted for their age
+	spending     gathering[*spentToken]
+	entering     gathering[entered]
+	importing    chan struct{}        // holds one element while somebody imports
+	args         []any                // Record's, kept to be used again; guarded by write's turn
+	end          int64                // seq of the last reading recorded; guarded by write's turn
+	tail         tail                 // the log above the index's watermark
+	run          run                  // guarded by write's turn
+	runAt        atomic.Int64         // when the last run began, nanoseconds since the epoch
+	purging      atomic.Bool          // there are rows in purges
+	retention    retention            // used by Run only
+	lookAgain    map[string]time.Time // for what is old enough to be forgotten, by name; used by Run only
+	truncateNext time.Time            // when the write-ahead log may be truncated again; used by Run only
+	counters     counters
 
 	closing sync.Once
 	closed  error
@@ -94,6 +89,7 @@ var (
 	_ command.Keeper  = (*DB)(nil)
 	_ inbox.Keeper    = (*DB)(nil)
 	_ audit.Keeper    = (*DB)(nil)
+	_ notify.Keeper   = (*DB)(nil)
 )
 
 // Open locks the directory, opens or creates the database in it, brings its schema up to date and checks that it will keep its
@@ -115,6 +111,7 @@ func Open(cfg Config, log *slog.Logger) (*DB, error) {
 		failed:    make(chan error, 1),
 		wake:      make(chan struct{}, 1),
 		importing: make(chan struct{}, 1),
+		lookAgain: map[string]time.Time{},
 	}
 	if err := d.open(); err != nil {
 		err = fmt.Errorf("open database %q: %w", d.path, err)

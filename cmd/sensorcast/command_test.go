@@ -97,6 +97,10 @@ func TestCommand_ConfigCheckFindsContradictions(t *testing.T) {
 		args string
 		want string // in the last line; empty: valid
 	}{
+		"receivers anywhere":        {"--webhook-allow anywhere", "--webhook-allow"},
+		"receivers at home":         {"--webhook-allow 192.168.0.0/16,fd00::/8", ""},
+		"heartbeat by mail":         {"--heartbeat-url mailto:x@example.org", "--heartbeat-url"},
+		"heartbeat in a hurry":      {"--heartbeat-every 1ms", "--heartbeat-every"},
 		"HTTPS without certificate": {"--https-listen :0", "--https-listen needs a certificate"},
 		"MQTTS without certificate": {"--mqtts-listen :0", "--mqtts-listen needs a certificate"},
 		"half a pair":               {"--https-listen :0 --tls-cert c.pem", "--tls-key"},

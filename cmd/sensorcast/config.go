@@ -45,6 +45,8 @@ type settings struct {
 	RegistrationsPerHour   int `name:"registrations-per-hour" default:"20" help:"Per address; 0: no limit."`
 	LoginFailuresPerMinute int `name:"login-failures-per-minute" default:"10" help:"Per account, and three times as many per address; of a second factor as many per hour; 0: no limit."`
 
+	telling `embed:""`
+
 	limits `embed:""`
 
 	mailing `embed:""`
@@ -88,6 +90,9 @@ func (s *settings) Validate() error {
 		return errors.New("a limit must not be negative; 0 means no limit")
 	}
 	if err := s.limits.check(); err != nil {
+		return err
+	}
+	if err := s.telling.check(); err != nil {
 		return err
 	}
 	if err := s.secure.check(s.MQTTSListen, s.HTTPSListen); err != nil {

@@ -63,20 +63,19 @@ const mailGrace = 5 * time.Second
 
 // openMail starts the queue of letters, before those who write them and so stopped after them. Without a mail server there is none, but in a demo, where letters go to the log.
 func (s *server) openMail() error {
-	var sender mail.Sender
 	switch m := &s.settings.mailing; {
 	case m.SMTPURL != "":
 		smtp, err := mail.NewSMTP(m.smtp())
 		if err != nil {
 			return err
 		}
-		sender = smtp
+		s.sender = smtp
 	case s.settings.lettersToLog:
-		sender = mail.NewLog(s.log)
+		s.sender = mail.NewLog(s.log)
 	default:
 		return nil
 	}
-	s.mail = mail.NewQueue(sender, s.log)
+	s.mail = mail.NewQueue(s.sender, s.log)
 	s.onStop("letters", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, mailGrace)
 		defer cancel()

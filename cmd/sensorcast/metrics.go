@@ -41,6 +41,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.commands(e)
 	c.inbox(e)
 	c.alert(e)
+	c.notify(e)
+	c.pulse(e)
 	c.broker(e)
 	c.bridge(e)
 	c.store(e)
@@ -126,9 +128,36 @@ func (c *collector) alert(e emitter) {
 	}
 	e.count("cadences_kept_total", "Times the rhythm of a sensor was written down.", s.Rhythms)
 	e.count("silence_graces_total", "Times sensors were excused because the server had not listened or its clock was set.", s.Graces)
+	e.count("silences_held_total", "Silences held back because the server did not hear itself.", s.Spared)
 	e.count("silence_failures_total", "Times the store could not mark silent sensors or keep a heartbeat.", s.Failures)
 	e.count("silence_audits_total", "Comparisons of remembered with stored states.", s.Audits)
 	e.gauge("silence_audit_mismatches", "Sensors that differed in the last one; anything but 0 is a defect.", float64(s.Mismatches))
+}
+
+func (c *collector) notify(e emitter) {
+	s := c.s.desk.Stats()
+	e.count("notices_total", "Notices of alerts handed to their owners' channels.", s.Notices)
+	for outcome, n := range map[string]int64{"sent": s.Sent, "refused": s.Refused, "retried": s.Retried, "test": s.Tests} {
+		e.count("notice_attempts_total", "Messages sent, given up, failed for now, and tests.", n, "outcome", outcome)
+	}
+	e.count("notices_withdrawn_total", "Deliveries not made because their sensor was not the owner's any more.", s.Withdrawn)
+	e.gauge("notice_deliveries_waiting", "Deliveries waiting, as of the last minute.", float64(s.Waiting))
+	e.gauge("notice_attempts", "Attempts under way.", float64(s.Sending))
+	e.gauge("notice_circuits_open", "Receiving hosts left alone because they do not work.", float64(s.OpenCircuits))
+}
+
+func (c *collector) pulse(e emitter) {
+	s := c.s.pulse.Stats()
+	e.count("self_tests_total", "Messages the server sent to itself over MQTT.", s.Tests)
+	e.count("self_tests_failed_total", "Of these not acknowledged or not seen in time.", s.Failed)
+	doubt := 0.0
+	if s.Doubt {
+		doubt = 1
+	}
+	e.gauge("self_test_doubt", "1: the server does not hear itself, so silence of sensors may be its own.", doubt)
+	e.gauge("self_test_seconds", "From the connection to the reading's being seen, in the last test that worked.", s.Took.Seconds())
+	e.count("heartbeats_total", "Requests to --heartbeat-url.", s.Beats, "outcome", "taken")
+	e.count("heartbeats_total", "Requests to --heartbeat-url.", s.BeatErrors, "outcome", "failed")
 }
 
 func (c *collector) broker(e emitter) {

@@ -21,6 +21,8 @@ import (
 	"sensorcast/inbox"
 	"sensorcast/ingest"
 	"sensorcast/mail"
+	"sensorcast/notify"
+	"sensorcast/pulse"
 	"sensorcast/store"
 )
 
@@ -57,8 +59,10 @@ type server struct {
 	proxied   []*edge.Proxied // listeners that understand the PROXY protocol
 
 	store     *store.DB
+	keys      *auth.Keys
 	directory *auth.Directory
-	mail      *mail.Queue // nil: no letters
+	sender    mail.Sender // nil: no letters
+	mail      *mail.Queue // the queue before it; nil: no letters
 	auth      *auth.Service
 	trail     *audit.Trail
 	changes   *auth.Changes
@@ -66,6 +70,8 @@ type server struct {
 	pipe      *ingest.Pipe
 	commands  *command.Outbox
 	inbox     *inbox.Inbox
+	desk      *notify.Desk
+	pulse     *pulse.Pulse
 	hub       *bridge.Hub
 	tunnel    *bridge.Tunnel
 	broker    *broker.Broker
@@ -106,6 +112,7 @@ func start(cfg *settings, log *slog.Logger) (_ *server, err error) {
 	}
 	s.serve()
 	s.background("memory upkeep", easeMemory)
+	s.background("self-test", s.pulse.Run)
 	log.Info("serving", "version", versionString(), "data_dir", cfg.DataDir)
 	return s, nil
 }

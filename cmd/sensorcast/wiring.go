@@ -57,6 +57,7 @@ func (s *server) openAuth() error {
 	if err != nil {
 		return err
 	}
+	s.keys = keys
 	s.directory = auth.NewDirectory(keys)
 	s.directory.Load(devices)
 	s.changes = new(auth.Changes)
@@ -100,8 +101,9 @@ func (s *server) openWatch() error {
 // startWatch begins to decide, last of all and so stopped first: nobody is found silent while the doors open or close.
 func (s *server) startWatch() {
 	s.watch.Tell(s.hub, s.broker)
-	s.watch.Incidents().Tell(s.hub, s.broker)
+	s.watch.Incidents().Tell(s.hub, s.broker, waker{s.desk})
 	s.watch.Consult(s.broker)
+	s.watch.Suspect(s.pulse.Hears)
 	s.background("silence watch", s.watch.Run)
 }
 
@@ -134,6 +136,9 @@ func (s *server) wireUp(cores int) error {
 	if err := s.openInbox(); err != nil {
 		return err
 	}
+	if err := s.startDesk(); err != nil {
+		return err
+	}
 
 	s.hub = bridge.New(bridge.Config{
 		AllowedOrigins: s.settings.AllowedOrigins,
@@ -151,7 +156,8 @@ func (s *server) wireUp(cores int) error {
 	if err := s.openBroker(devices); err != nil {
 		return err
 	}
-	s.pipe.Watch(s.watch, s.hub, s.broker) // a sensor is online before its reading is seen
+	s.openPulse()
+	s.pipe.Watch(s.pulse.Before(s.watch, s.hub, s.broker)) // a sensor is online before its reading is seen
 	s.commands.Watch(s.broker)
 	s.changes.Watch(s.hub)
 	s.changes.Watch(s.broker)
@@ -174,7 +180,7 @@ func (s *server) wireUp(cores int) error {
 		TrustedProxies: proxies,
 	}, api.Deps{
 		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store, Sharing: s.store, Transfers: s.store,
-		Intake: s.pipe, Commands: s.commands, Inbox: s.inbox, Audit: s.trail, Presence: s.broker, Ready: s.store.Ready, Log: s.log,
+		Intake: s.pipe, Commands: s.commands, Inbox: s.inbox, Audit: s.trail, Channels: s.desk, Presence: s.broker, Ready: s.ready, Log: s.log,
 		Alerts: s.watch.Incidents(), Cadences: s.watch,
 		Events: func(w http.ResponseWriter, r *http.Request, q api.EventRequest) error {
 			return events.Serve(w, r, bridge.EventRequest(q))

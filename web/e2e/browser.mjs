@@ -20,3 +20,12 @@ export const screens = {
   phone: { viewport: { width: 360, height: 780 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true },
   desk: { viewport: { width: 1440, height: 900 } },
 };
+
+/** A picture of the whole page, which must not be wider than the screen. */
+export async function shoot(page, path) {
+  // A frame for the chart, and the second hand for "… ago".
+  await page.waitForTimeout(600);
+  await page.screenshot({ path, fullPage: true });
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  if (overflow > 0) throw new Error(`${path}: the page is ${overflow} px wider than the screen`);
+}

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { launch, screens } from './browser.mjs';
+import { launch, screens, shoot } from './browser.mjs';
 import { startServer } from './server.mjs';
 import { Watchdog } from './watchdog.mjs';
 
@@ -171,7 +171,7 @@ async function gallery({ cookies, serial }) {
         await page.goto(origin() + path);
         await ready.waitFor();
         await live(page);
-        await shoot(page, `${label}-${name}`);
+        await shoot(page, join(shots, `${label}-${name}.png`));
       }
       const theme = await page.evaluate(() => document.documentElement.dataset.theme);
       if (theme !== colorScheme) throw new Error(`${label}: the theme is ${theme}, want ${colorScheme}`);
@@ -223,14 +223,6 @@ async function endedElsewhere() {
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
   await context.close();
   step('sessions ended elsewhere: the page says so by asking to sign in');
-}
-
-async function shoot(page, name) {
-  // A frame for the chart, and the second hand for "… ago".
-  await page.waitForTimeout(600);
-  await page.screenshot({ path: join(shots, `${name}.png`), fullPage: true });
-  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  if (overflow > 0) throw new Error(`${name}: the page is ${overflow} px wider than the screen`);
 }
 
 function origin() {

@@ -2,11 +2,14 @@
 
 // Chromium itself logs these when a server is away; no script can keep it from doing so.
 const connectFailure = /WebSocket connection to .* failed|Failed to load resource: net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)/;
+const refusal = /Failed to load resource: the server responded with a status of 4\d\d/;
 
 export class Watchdog {
   complaints = [];
   /** True while the server is being restarted. */
   restarting = false;
+  /** True while the server is meant to refuse something; Chromium logs that, too. */
+  refusing = false;
 
   async watch(page, label) {
     const complain = (text) => this.complaints.push(`${label}: ${text}`);
@@ -14,6 +17,7 @@ export class Watchdog {
     page.on('console', (message) => {
       if (message.type() !== 'error' && message.type() !== 'warning') return;
       if (this.restarting && connectFailure.test(message.text())) return;
+      if (this.refusing && refusal.test(message.text())) return;
       complain(`console ${message.type()}: ${message.text()} (${message.location().url})`);
     });
     page.on('request', (request) => {

@@ -1,10 +1,20 @@
 import type { Component } from 'svelte';
 import type { IconName } from './lib/icons';
 import { match } from './lib/pattern';
-import Account from './pages/Account.svelte';
+import Activity from './pages/account/Activity.svelte';
+import Profile from './pages/account/Profile.svelte';
+import Security from './pages/account/Security.svelte';
+import Sessions from './pages/account/Sessions.svelte';
+import Tokens from './pages/account/Tokens.svelte';
 import Add from './pages/Add.svelte';
+import Accounts from './pages/admin/Accounts.svelte';
+import Audit from './pages/admin/Audit.svelte';
+import Invitations from './pages/admin/Invitations.svelte';
+import ConfirmEmail from './pages/ConfirmEmail.svelte';
+import ForgotPassword from './pages/ForgotPassword.svelte';
 import Home from './pages/Home.svelte';
 import Register from './pages/Register.svelte';
+import ResetPassword from './pages/ResetPassword.svelte';
 import Sensor from './pages/Sensor.svelte';
 import SignIn from './pages/SignIn.svelte';
 
@@ -17,16 +27,28 @@ export interface Place {
   admin?: boolean;
   /** Its entry in the bar at the top. */
   entry?: { label: string; icon: IconName };
+  /** Its entry among the pages it is shown with. */
+  room?: { of: 'Account' | 'Administration'; label: string };
 }
 
 /** Every page there is, in the order of the bar. */
 export const places: Place[] = [
   { path: '/', page: Home, who: 'in', entry: { label: 'Sensors', icon: 'grid' } },
   { path: '/sensors/:serial', page: Sensor, who: 'in' },
-  { path: '/add', page: Add, who: 'in', entry: { label: 'Add a sensor', icon: 'plus' } },
-  { path: '/account', page: Account, who: 'in', entry: { label: 'Account', icon: 'person' } },
+  { path: '/add', page: Add, who: 'in', entry: { label: 'Add sensor', icon: 'plus' } },
+  { path: '/admin/accounts', page: Accounts, who: 'in', admin: true, entry: { label: 'Admin', icon: 'people' }, room: { of: 'Administration', label: 'Accounts' } },
+  { path: '/admin/invitations', page: Invitations, who: 'in', admin: true, room: { of: 'Administration', label: 'Invitations' } },
+  { path: '/admin/activity', page: Audit, who: 'in', admin: true, room: { of: 'Administration', label: 'Activity' } },
+  { path: '/account', page: Profile, who: 'in', entry: { label: 'Account', icon: 'person' }, room: { of: 'Account', label: 'Profile' } },
+  { path: '/account/security', page: Security, who: 'in', room: { of: 'Account', label: 'Security' } },
+  { path: '/account/sessions', page: Sessions, who: 'in', room: { of: 'Account', label: 'Sessions' } },
+  { path: '/account/tokens', page: Tokens, who: 'in', room: { of: 'Account', label: 'API tokens' } },
+  { path: '/account/activity', page: Activity, who: 'in', room: { of: 'Account', label: 'Activity' } },
   { path: '/signin', page: SignIn, who: 'out' },
-  { path: '/register', page: Register, who: 'out' },
+  { path: '/register', page: Register, who: 'any' },
+  { path: '/forgot-password', page: ForgotPassword, who: 'out' },
+  { path: '/reset-password', page: ResetPassword, who: 'any' },
+  { path: '/confirm-email', page: ConfirmEmail, who: 'any' },
 ];
 
 /** Finds the page at an address for who is at it, with its parameters. */

@@ -181,9 +181,9 @@ class Live {
   /** The server closed the socket for good. This page can ask whether the session goes on, and which sensors are left. */
   async #reopen(error: SensorcastError): Promise<void> {
     const connection = this.#connection;
+    if (error.code === 'authority_ended' && !(await api.refresh().catch(() => true))) return; // signed out by now
     await new Promise((done) => setTimeout(done, secondThoughtMs));
     if (connection !== this.#connection) return;
-    if (error.code === 'authority_ended' && !(await api.refresh().catch(() => true))) return; // signed out by now
     if (error.code === 'access_lost' || error.code === 'sensor_deleted') void this.reload();
     else if (error.code !== 'authority_ended') return;
     if (connection === this.#connection) connection?.reconnect();

@@ -56,3 +56,8 @@ const text = (value: unknown): string => (typeof value === 'string' ? value : ''
 export function explain(failure: unknown): Problem {
   return failure instanceof Problem ? failure : new Problem(-1, '', String(failure));
 }
+
+/** For `catch` where something is to be ended or taken away: that it is gone already is as good. */
+export function unlessGone(failure: unknown): void {
+  if (explain(failure).status !== 404) throw failure;
+}

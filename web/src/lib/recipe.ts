@@ -8,7 +8,7 @@ export interface Recipe {
 
 const sample = '{"temperature":21.5}';
 
-export function recipes(serial: string, secret: string, info: ServerInfo | null, place: { hostname: string; origin: string }): Recipe[] {
+export function recipes(serial: string, secret: string, info: Pick<ServerInfo, 'mqtt_port' | 'mqtts_port'> | null, place: { hostname: string; origin: string }): Recipe[] {
   const found: Recipe[] = [];
   // A URL writes IPv6 hosts in brackets, mosquitto_pub does not.
   const host = place.hostname.replace(/^\[|\]$/g, '');

@@ -1,9 +1,11 @@
 /** The address bar as state. Links are plain `<a href>`; one listener turns same-origin clicks into navigation. */
 class Router {
   path = $state(location.pathname);
+  /** What follows the `#`: where letters put their codes, which browsers tell no server. */
+  fragment = $state(location.hash.slice(1));
 
   constructor() {
-    addEventListener('popstate', () => (this.path = location.pathname));
+    addEventListener('popstate', () => this.#read());
     document.addEventListener('click', (event) => {
       const link = (event.target as Element | null)?.closest?.('a');
       const plain = event.button === 0 && !(event.metaKey || event.ctrlKey || event.shiftKey || event.altKey);
@@ -16,10 +18,15 @@ class Router {
 
   go(path: string): void {
     if (path !== location.pathname + location.search) history.pushState(null, '', path);
-    this.path = location.pathname;
+    this.#read();
     scrollTo(0, 0);
     // As after a page load, the keyboard and the screen reader start at the content.
     document.getElementById('main')?.focus({ preventScroll: true });
+  }
+
+  #read(): void {
+    this.path = location.pathname;
+    this.fragment = location.hash.slice(1);
   }
 }
 

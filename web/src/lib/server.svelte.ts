@@ -8,8 +8,14 @@ class Server {
     return this.info?.silence_after ?? 600;
   }
 
-  get mayRegister(): boolean {
-    return this.info?.registration !== 'closed';
+  /** `open`, `invite` or `closed`. */
+  get registration(): string {
+    return this.info?.registration ?? 'open';
+  }
+
+  /** Whether it sends letters. */
+  get mail(): boolean {
+    return this.info?.mail ?? false;
   }
 
   async load(): Promise<void> {
