@@ -1,5 +1,5 @@
 // Package alert decides that a sensor is silent, and is the one place that does. Each silence is an incident: opened with it, with its cause,
-// and resolved with the first reading after it.
+// and resolved with the first reading after it. Rules judges what is measured, and makes incidents of it by the same steps.
 //
 //	ingest ──Observe──► Watch ── at once ──► Watchers (bridge, broker): online
 //	                      │        └─ once that is stored ─► Keeper, durably ─► Listeners (bridge, broker): resolved
@@ -100,6 +100,7 @@ type Watch struct {
 	door      Door                        // nil: there is none to ask
 	hears     func(context.Context) error // nil: nobody asks whether we do
 	started   telemetry.Millis            // when Load was called
+	heard     telemetry.Millis            // when the process before was last alive, as far as is known; never after started
 	timepiece
 }
 

@@ -33,7 +33,7 @@ func (w *Watch) Load(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.started = wall
+	w.started, w.heard = wall, min(last.At, wall)
 	w.steppedAt = last.SteppedAt
 	away := max(wall.Sub(last.At), last.GraceUntil.Sub(wall))
 	if wall < last.At {

@@ -22,6 +22,7 @@ import (
 // ward is a running Watch on the real store, which outlives it. Its sensors are S1 to Sn of one owner.
 type ward struct {
 	*Watch
+	rules  *Rules
 	t      *testing.T
 	dir    string
 	db     *store.DB
@@ -126,6 +127,10 @@ func (w *ward) start() {
 	if err := w.Load(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
+	w.rules = NewRules(w.db, w.Watch, slog.New(slog.DiscardHandler))
+	if err := w.rules.Load(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
 	w.Watch.Tell(w)
 	w.Incidents().Tell(w)
 	w.Consult(w)
@@ -133,7 +138,10 @@ func (w *ward) start() {
 	done := make(chan struct{})
 	go func() { // ends with halt
 		defer close(done)
-		w.Run(ctx)
+		var both sync.WaitGroup
+		both.Go(func() { w.Run(ctx) })
+		both.Go(func() { w.rules.Run(ctx) })
+		both.Wait()
 	}()
 	w.halt = func() { cancel(); <-done }
 }

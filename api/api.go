@@ -118,6 +118,7 @@ type Deps struct {
 	Events    Events
 	Presence  Presence
 	Alerts    Alerts
+	Rules     Rules
 	Cadences  Cadences
 	Ready     func(ctx context.Context) error // nil error: the parts behind the API can serve now
 	Log       *slog.Logger
@@ -193,6 +194,7 @@ func New(cfg Config, deps Deps) *API {
 	a.commandRoutes()
 	a.alertRoutes()
 	a.channelRoutes()
+	a.ruleRoutes()
 	a.readingRoutes()
 	a.telemetryRoutes()
 	a.ticketRoutes()

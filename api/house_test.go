@@ -41,6 +41,7 @@ type house struct {
 	inbox   *inbox.Inbox
 	watch   *alert.Watch
 	desk    *notify.Desk
+	rules   *alert.Rules
 	changes *changeLog
 	logs    *logBuffer
 	mail    *satchel
@@ -67,6 +68,9 @@ func newHouse(t *testing.T, options ...option) *house {
 	h.watch = alert.New(alert.Config{}, h.db, h.dir, log)
 	must(t, h.watch.Load(t.Context()))
 	h.desk = notify.New(notify.Config{}, notify.Deps{Keeper: h.db, Addresses: h.db, Directory: h.dir, Seal: keys.Sealer("channels")}, log)
+	h.rules = alert.NewRules(h.db, h.watch, log)
+	must(t, h.rules.Load(t.Context()))
+	h.pipe.Watch(h.rules)
 	writing, stop := context.WithCancel(context.Background())
 	written := make(chan struct{})
 	go func() { // ends when the cleanup stops it
@@ -79,12 +83,13 @@ func newHouse(t *testing.T, options ...option) *house {
 	h.inbox = inbox.New(h.db, h.dir, log)
 	changes.Watch(h.inbox)
 	changes.Watch(h.watch)
+	changes.Watch(h.rules)
 
 	cfg := Config{Version: "v1.2.3", Registration: "open", SilenceAfter: 10 * time.Minute}
 	policy := auth.Config{Registration: "open", Courier: h.mail}
 	deps := Deps{
 		Directory: h.dir, Changes: changes, Registry: h.db, History: h.db, Sharing: h.db, Transfers: h.db, Intake: h.pipe, Commands: h.box, Inbox: h.inbox,
-		Audit: audit.New(h.db, log), Alerts: h.watch.Incidents(), Cadences: h.watch, Channels: h.desk,
+		Audit: audit.New(h.db, log), Alerts: h.watch.Incidents(), Rules: h.rules, Cadences: h.watch, Channels: h.desk,
 		Events: new(stage).serve, Ready: h.db.Ready, Log: log,
 	}
 	for _, o := range options {

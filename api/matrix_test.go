@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -155,6 +156,9 @@ const (
 
 type fields = map[string]any
 
+// matrixRule is about the sensor.
+var matrixRule = fields{"name": "canary", "serial_no": matrixSerial, "metric": "t", "op": ">", "value": 1}
+
 // matrix maps operation ids to rows. Bodies are harmless to the fixture where success would destroy it before the row is through.
 func matrix() map[string]row {
 	return map[string]row{
@@ -206,6 +210,12 @@ func matrix() map[string]row {
 		"test-channel":         forSelf(200, nil),
 		"list-deliveries":      forSelf(200, nil),
 		"send-telemetry":       {fields{"t": 1}, [identities]int{owner: 401, stranger: 401, itself: 202, nobody: 401}},
+		"create-rule":          forManagers(201, matrixRule),
+		"preview-rule":         forManagers(200, matrixRule),
+		"list-rules":           forPeople(200, nil),
+		"get-rule":             forSelf(200, nil),
+		"update-rule":          forSelf(200, fields{"enabled": false}),
+		"delete-rule":          forSelf(204, nil),
 		"create-ticket":        forViewers(201, fields{"serial_no": matrixSerial}),
 		"create-device-ticket": forAll(401, fields{"serial_no": matrixSerial, "secret_key": "not the secret"}),
 		"stream-events":        forPeople(200, nil),
@@ -315,6 +325,7 @@ type matrixHouse struct {
 	tokens [identities]string // what each comes with
 	alert  string             // about the sensor
 	hook   string             // the owner's channel
+	rule   string             // and rule
 	made   string             // id of the token for it; empty: none yet
 }
 
@@ -360,17 +371,18 @@ func (h *matrixHouse) arrange() {
 	if h.hook != "" {
 		h.call("DELETE", "/api/v1/channels/"+h.hook, mine.access, nil) // it may be gone
 	}
+	h.rule = h.call("POST", "/api/v1/rules", mine.access, matrixRule).want(http.StatusCreated).fields()["id"].(string)
 	h.hook = h.channel(mine, fields{"name": "canary name", "type": "webhook", "url": "https://127.0.0.1/canary"}).ID
 }
 
 // checkRow asks as everybody, the owner last.
 func (h *matrixHouse) checkRow(op *huma.Operation, r row) {
-	at := func(serial, alert, channel string) string {
-		return strings.NewReplacer("{serial_no}", serial, "{id}", alert, "{channel_id}", channel, "{username}", matrixGuest).Replace(op.Path)
+	at := func(serial, alert, channel, rule string) string {
+		return strings.NewReplacer("{serial_no}", serial, "{id}", alert, "{channel_id}", channel, "{rule_id}", rule, "{username}", matrixGuest).Replace(op.Path)
 	}
 	h.arrange()
 	for who := identities - 1; who >= owner; who-- {
-		a := h.call(op.Method, at(matrixSerial, h.alert, h.hook), h.tokens[who], r.body)
+		a := h.call(op.Method, at(matrixSerial, h.alert, h.hook, h.rule), h.tokens[who], r.body)
 		want := r.wants(op, who)
 		if a.status != want {
 			h.t.Errorf("%s: got %d %s, want %d", identityNames[who], a.status, a.body, want)
@@ -388,13 +400,15 @@ func (h *matrixHouse) checkRow(op *huma.Operation, r row) {
 	// What is someone else's and what is not there are told apart by nothing.
 	if r.want[stranger] == http.StatusNotFound {
 		token := h.tokens[stranger]
-		foreign := h.call(op.Method, at(matrixSerial, h.alert, h.hook), token, r.body)
+		foreign := h.call(op.Method, at(matrixSerial, h.alert, h.hook, h.rule), token, r.body)
 		body := r.body
 		if f, ok := body.(fields); ok && f["serial_no"] != nil {
-			body = fields{"serial_no": "NOBODY"}
+			f = maps.Clone(f)
+			f["serial_no"] = "NOBODY"
+			body = f
 		}
-		absent := h.call(op.Method, at("NOBODY", "nobody", "nobody"), token, body)
-		impossible := h.call(op.Method, at("%23+..%2F", "%23+..%2F", "%23+..%2F"), token, body)
+		absent := h.call(op.Method, at("NOBODY", "nobody", "nobody", "nobody"), token, body)
+		impossible := h.call(op.Method, at("%23+..%2F", "%23+..%2F", "%23+..%2F", "%23+..%2F"), token, body)
 		if foreign.status != absent.status || !bytes.Equal(foreign.body, absent.body) || strings.Contains(op.Path, "{serial_no}") && impossible.status != absent.status {
 			h.t.Errorf("foreign got %d %s, absent %d %s, impossible %d, want the same", foreign.status, foreign.body, absent.status, absent.body, impossible.status)
 		}

@@ -74,6 +74,8 @@ func TestCanary_NoKindOfSecretIsToldOrKept(t *testing.T) {
 	ben.call("POST", "/api/v1/sensors/claim", map[string]any{"claim_code": found[len(found)-1]}, 200, &claimed)
 	keep(claimed.Secret)
 	given(ann, "POST", "/api/v1/invitations", map[string]any{"email": "cai@example.com"}, 201)
+	const hook = "http://127.0.0.1:9/hooks/what-only-its-owner-knows"
+	given(ann, "POST", "/api/v1/channels", map[string]any{"name": "hook", "type": "webhook", "url": keep(hook)}, 201)
 	var recovery struct {
 		Codes []string `json:"recovery_codes"`
 	}

@@ -43,7 +43,7 @@ func TestNotify_ANoticeArrivesWhateverStopsTheServer(t *testing.T) {
 		Channel struct{ ID string }
 		Secret  string
 	}
-	ann.call("POST", "/api/v1/channels", map[string]any{"name": "hook", "type": "webhook", "url": receiver.URL}, http.StatusCreated, &made)
+	ann.call("POST", "/api/v1/channels", map[string]any{"name": "hook", "type": "webhook", "url": receiver.URL + "/hooks/what-only-its-owner-knows"}, http.StatusCreated, &made)
 	var err error
 	verify, err = standardwebhooks.NewWebhook(made.Secret)
 	if err != nil {

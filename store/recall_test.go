@@ -98,7 +98,7 @@ func TestOpen_FirstSchemaIsUpgraded(t *testing.T) {
 	for _, query := range []string{
 		"DROP TABLE mqtt_retained", "DROP TABLE mqtt_wills", "DROP TABLE mqtt_received", "DROP TABLE mqtt_deliveries",
 		"DROP TABLE mqtt_subscriptions", "DROP TABLE mqtt_sessions", "DROP TABLE commands", "DROP TABLE spent_tokens", "ALTER TABLE log DROP COLUMN pruned_to",
-		"DROP TABLE deliveries", "DROP TABLE channels", "DROP TABLE alerts", "DROP TABLE notices", "DROP TABLE cadences", "ALTER TABLE sensors DROP COLUMN silence_learned",
+		"DROP TABLE deliveries", "DROP TABLE channels", "DROP TABLE rule_waits", "DROP TABLE rules", "DROP TABLE rule_log", "DROP TABLE alerts", "DROP TABLE notices", "DROP TABLE cadences", "ALTER TABLE sensors DROP COLUMN silence_learned",
 		"DROP TABLE heartbeat", "ALTER TABLE sensor_status DROP COLUMN silent_from",
 		"DROP TABLE api_tokens", "DROP TABLE sensor_creations", "DROP TABLE strangers", "DROP TABLE audit_parties", "DROP TABLE audit", "DROP TABLE shares", "DROP TABLE transfers",
 		"DROP TABLE letter_tokens", "DROP TABLE invitations", "ALTER TABLE users DROP COLUMN email_verified_at",

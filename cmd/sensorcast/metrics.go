@@ -43,6 +43,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.alert(e)
 	c.notify(e)
 	c.pulse(e)
+	c.rules(e)
 	c.broker(e)
 	c.bridge(e)
 	c.store(e)
@@ -158,6 +159,18 @@ func (c *collector) pulse(e emitter) {
 	e.gauge("self_test_seconds", "From the connection to the reading's being seen, in the last test that worked.", s.Took.Seconds())
 	e.count("heartbeats_total", "Requests to --heartbeat-url.", s.Beats, "outcome", "taken")
 	e.count("heartbeats_total", "Requests to --heartbeat-url.", s.BeatErrors, "outcome", "failed")
+}
+
+func (c *collector) rules(e emitter) {
+	s := c.s.rules.Stats()
+	e.count("rule_readings_total", "Readings judged by rules.", s.Readings)
+	e.count("rule_readings_late_total", "Readings older than one judged before, which move no rule.", s.Late)
+	e.count("rule_values_unusable_total", "Values that rules cannot compare.", s.Unusable)
+	e.count("rule_previews_total", "Rules tried on the past.", s.Previews)
+	e.count("rule_failures_total", "Times the store could not be asked about rules, or told of what they found.", s.Failures)
+	e.gauge("rules", "Rules there are.", float64(s.RulesNow))
+	e.gauge("rule_sensors", "Sensors that are judged by any rule.", float64(s.SensorsNow))
+	e.gauge("rule_holding", "Pairs of a rule and a sensor that it holds for, with an alert or not yet.", float64(s.HoldingNow))
 }
 
 func (c *collector) broker(e emitter) {

@@ -67,6 +67,7 @@ type server struct {
 	trail     *audit.Trail
 	changes   *auth.Changes
 	watch     *alert.Watch
+	rules     *alert.Rules
 	pipe      *ingest.Pipe
 	commands  *command.Outbox
 	inbox     *inbox.Inbox

@@ -95,6 +95,11 @@ func (s *server) openWatch() error {
 		return fmt.Errorf("silence: %w", err)
 	}
 	s.changes.Watch(s.watch)
+	s.rules = alert.NewRules(s.store, s.watch, s.log)
+	if err := s.rules.Load(context.Background()); err != nil {
+		return err
+	}
+	s.changes.Watch(s.rules)
 	return nil
 }
 
@@ -105,6 +110,7 @@ func (s *server) startWatch() {
 	s.watch.Consult(s.broker)
 	s.watch.Suspect(s.pulse.Hears)
 	s.background("silence watch", s.watch.Run)
+	s.background("rules", s.rules.Run)
 }
 
 // minTunnelMessage is what a WebSocket message may carry even if payloads may not: clients send several packets in one.
@@ -157,7 +163,7 @@ func (s *server) wireUp(cores int) error {
 		return err
 	}
 	s.openPulse()
-	s.pipe.Watch(s.pulse.Before(s.watch, s.hub, s.broker)) // a sensor is online before its reading is seen
+	s.pipe.Watch(s.pulse.Before(s.watch, s.rules, s.hub, s.broker)) // a sensor is online before its reading is seen
 	s.commands.Watch(s.broker)
 	s.changes.Watch(s.hub)
 	s.changes.Watch(s.broker)
@@ -181,7 +187,7 @@ func (s *server) wireUp(cores int) error {
 	}, api.Deps{
 		Auth: s.auth, Directory: s.directory, Changes: s.changes, Registry: s.store, History: s.store, Sharing: s.store, Transfers: s.store,
 		Intake: s.pipe, Commands: s.commands, Inbox: s.inbox, Audit: s.trail, Channels: s.desk, Presence: s.broker, Ready: s.ready, Log: s.log,
-		Alerts: s.watch.Incidents(), Cadences: s.watch,
+		Alerts: s.watch.Incidents(), Rules: s.rules, Cadences: s.watch,
 		Events: func(w http.ResponseWriter, r *http.Request, q api.EventRequest) error {
 			return events.Serve(w, r, bridge.EventRequest(q))
 		},
