@@ -151,7 +151,7 @@ async function journey() {
   await page.getByLabel('A time of its own').check();
   await page.fill('[name=silence_after]', '900');
   await page.getByRole('button', { name: 'Save' }).click();
-  await page.getByText('15 min', { exact: true }).waitFor();
+  await page.locator('dd', { hasText: /^15 min$/ }).waitFor();
   step('the rhythm is told in words, and a silence set by hand');
   await judge(page, roof);
   const cookies = await context.storageState();
