@@ -1,4 +1,5 @@
 import type { Component } from 'svelte';
+import { alerts } from './lib/alerts.svelte';
 import type { IconName } from './lib/icons';
 import { match } from './lib/pattern';
 import Activity from './pages/account/Activity.svelte';
@@ -7,6 +8,9 @@ import Security from './pages/account/Security.svelte';
 import Sessions from './pages/account/Sessions.svelte';
 import Tokens from './pages/account/Tokens.svelte';
 import Add from './pages/Add.svelte';
+import Alerts from './pages/alerts/Alerts.svelte';
+import Channels from './pages/alerts/Channels.svelte';
+import Rules from './pages/alerts/Rules.svelte';
 import Accounts from './pages/admin/Accounts.svelte';
 import Audit from './pages/admin/Audit.svelte';
 import Inbox from './pages/admin/Inbox.svelte';
@@ -29,15 +33,18 @@ export interface Place {
   who: 'in' | 'out' | 'any';
   admin?: boolean;
   /** Its entry in the bar at the top. */
-  entry?: { label: string; icon: IconName };
+  entry?: { label: string; icon: IconName; /** What waits there. */ count?: () => number };
   /** Its entry among the pages it is shown with. */
-  room?: { of: 'Account' | 'Administration'; label: string };
+  room?: { of: 'Alerts' | 'Account' | 'Administration'; label: string };
 }
 
 /** Every page there is, in the order of the bar. */
 export const places: Place[] = [
   { path: '/', page: Home, who: 'in', entry: { label: 'Sensors', icon: 'grid' } },
   { path: '/sensors/:serial', page: Sensor, who: 'in' },
+  { path: '/alerts', page: Alerts, who: 'in', entry: { label: 'Alerts', icon: 'bell', count: () => alerts.open.length }, room: { of: 'Alerts', label: 'What is wrong' } },
+  { path: '/alerts/rules', page: Rules, who: 'in', room: { of: 'Alerts', label: 'Rules' } },
+  { path: '/alerts/channels', page: Channels, who: 'in', room: { of: 'Alerts', label: 'How I am told' } },
   { path: '/add', page: Add, who: 'in', entry: { label: 'Add sensor', icon: 'plus' } },
   { path: '/import', page: Import, who: 'in' },
   { path: '/claim', page: Claim, who: 'in' },

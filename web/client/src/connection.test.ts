@@ -457,7 +457,7 @@ describe('frames', () => {
         ],
       },
       { type: 'state', serial_no: 'A', state: 'silent', last_seen_at: received_at },
-      { type: 'alert', alert: { id: 5, serial_no: 'A', kind: 'silent', cause: 'no data', state: 'open', severity: 'warning', message: 'A is silent', opened_at: time, resolved_at: null } },
+      { type: 'alert', alert: { id: 5, serial_no: 'A', name: 'Roof', kind: 'silent', cause: 'no data', state: 'open', severity: 'warning', message: 'A is silent', opened_at: time, resolved_at: null, acknowledged_at: received_at, acknowledged_by: 'ann', flapping: false, episodes: 1 } },
       { type: 'reading', serial_no: 'A', seq: 8, time, received_at, data: null },
     );
     const [first, second] = [Date.parse(time), Date.parse(received_at)];
@@ -470,7 +470,10 @@ describe('frames', () => {
         ],
       },
       { type: 'state', serial: 'A', state: 'silent', lastSeen: second },
-      { type: 'alert', id: '5', serial: 'A', kind: 'silent', cause: 'no data', state: 'open', severity: 'warning', message: 'A is silent', openedAt: first, resolvedAt: null },
+      {
+        type: 'alert', id: '5', serial: 'A', name: 'Roof', kind: 'silent', cause: 'no data', state: 'open', severity: 'warning', message: 'A is silent',
+        openedAt: first, resolvedAt: null, acknowledgedAt: second, acknowledgedBy: 'ann', flapping: false, episodes: 1,
+      },
       { type: 'reading', serial: 'A', seq: 8, time: first, receivedAt: second, data: null },
     ]);
     connection.close();

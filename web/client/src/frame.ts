@@ -65,6 +65,8 @@ export interface Alert {
   type: 'alert';
   id: string;
   serial: string;
+  /** The sensor's, empty when it has none. */
+  name: string;
   kind: string;
   cause: string;
   state: string;
@@ -72,6 +74,13 @@ export interface Alert {
   message: string;
   openedAt: number | null;
   resolvedAt: number | null;
+  acknowledgedAt: number | null;
+  /** Who looks after it; empty: nobody yet. */
+  acknowledgedBy: string;
+  /** It came and went so often that it stays open until it has kept away for a while. */
+  flapping: boolean;
+  /** How often what is wrong began. */
+  episodes: number;
 }
 
 /** What a page hears of. */
@@ -107,7 +116,8 @@ export function parseFrame(text: string, parse: (text: string) => unknown): Fram
     case 'gap':
       return gapOf(raw);
     case 'alert':
-      return alertOf(raw);
+      if (!isObject(raw['alert'])) throw malformed('an alert frame without an alert');
+      return alertOf(raw['alert']);
     case 'resume':
       if (str(raw['token']) === '') throw malformed('a resume frame without a token');
       return { type: 'resume', token: str(raw['token']) };
@@ -157,13 +167,13 @@ function gapOf(raw: Raw): Gap {
   };
 }
 
-function alertOf(raw: Raw): Alert {
-  const alert = raw['alert'];
-  if (!isObject(alert)) throw malformed('an alert frame without an alert');
+/** Also reads the items of `GET /api/v1/alerts`. */
+export function alertOf(alert: { [key: string]: unknown }): Alert {
   return {
     type: 'alert',
     id: idOf(alert),
     serial: str(alert['serial_no']),
+    name: str(alert['name']),
     kind: str(alert['kind']),
     cause: str(alert['cause']),
     state: str(alert['state']),
@@ -171,6 +181,10 @@ function alertOf(raw: Raw): Alert {
     message: str(alert['message']),
     openedAt: millis(alert['opened_at']),
     resolvedAt: millis(alert['resolved_at']),
+    acknowledgedAt: millis(alert['acknowledged_at']),
+    acknowledgedBy: str(alert['acknowledged_by']),
+    flapping: alert['flapping'] === true,
+    episodes: Number(alert['episodes'] ?? 1),
   };
 }
 

@@ -21,7 +21,7 @@ export { Backoff } from './backoff.js';
 export type { Ack, CommandOptions } from './commands.js';
 export type { Connection };
 export { SensorcastError } from './error.js';
-export { readingOf } from './frame.js';
+export { alertOf, readingOf } from './frame.js';
 export type { Alert, Frame, Gap, Hello, Reading, SensorState, Snapshot, StateChange } from './frame.js';
 export type { Options, Status } from './options.js';
 export type { TicketSource } from './ticket.js';

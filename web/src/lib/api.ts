@@ -2,7 +2,7 @@
  * Every call to the server and every shape it speaks, in one place. The shapes come from the generated
  * `api.gen.ts` by path, method and status only, so a renamed schema on the server touches nothing here.
  */
-import { readingOf, type Reading } from 'sensorcast-client';
+import { alertOf, readingOf, type Alert, type Reading } from 'sensorcast-client';
 import type { paths } from '../api.gen';
 import { Client, csv } from './client';
 import type { Page } from './pages.svelte';
@@ -31,6 +31,14 @@ export type SensorPatch = Body<'/api/v1/sensors/{serial_no}', 'patch'>;
 export type SensorCreated = Reply<'/api/v1/sensors', 'post', 201>;
 export type Secret = Reply<'/api/v1/sensors/{serial_no}/secret', 'post', 200>;
 export type Ticket = Reply<'/api/v1/tickets', 'post', 201>;
+export type Happening = Item<'/api/v1/sensors/{serial_no}/timeline'>;
+export type Channel = Reply<'/api/v1/channels/{channel_id}', 'get', 200>;
+export type ChannelDraft = Body<'/api/v1/channels', 'post'>;
+export type ChannelPatch = Body<'/api/v1/channels/{channel_id}', 'patch'>;
+export type ChannelCreated = Reply<'/api/v1/channels', 'post', 201>;
+export type Delivery = Item<'/api/v1/channels/{channel_id}/deliveries'>;
+export type Trial = Reply<'/api/v1/channels/{channel_id}/test', 'post', 200>;
+export type Severity = Channel['min_severity'];
 export type Access = Sensor['access'];
 export type Share = Reply<'/api/v1/sensors/{serial_no}/shares/{username}', 'put', 200>;
 export type ShareAccess = Share['access'];
@@ -57,6 +65,10 @@ export type InvitationDraft = Body<'/api/v1/invitations', 'post'>;
 export type InvitationCreated = Reply<'/api/v1/invitations', 'post', 201>;
 export type AuditEntry = Item<'/api/v1/audit'>;
 export type AuditFilter = Partial<Record<'actor' | 'serial_no' | 'action' | 'from' | 'to', string>>;
+export type Rule = Reply<'/api/v1/rules/{rule_id}', 'get', 200>;
+export type RuleDraft = Omit<Body<'/api/v1/rules', 'post'>, 'enabled'>; // which is true when it is absent
+export type RulePatch = Body<'/api/v1/rules/{rule_id}', 'patch'>;
+export type RulePreview = Reply<'/api/v1/rules/preview', 'post', 200>;
 type SensorPage = Reply<'/api/v1/sensors', 'get', 200>;
 type ReadingPage = Reply<'/api/v1/sensors/{serial_no}/readings', 'get', 200>;
 
@@ -74,6 +86,7 @@ const client = new Client({
 });
 
 const sensorPath = (serial: string) => `/sensors/${encodeURIComponent(serial)}`;
+const channelPath = (id: string) => `/channels/${encodeURIComponent(id)}`;
 
 const sharePath = (serial: string, username: string) => `${sensorPath(serial)}/shares/${encodeURIComponent(username)}`;
 const strangerPath = (serial: string) => `/inbox/${encodeURIComponent(serial)}`;
@@ -181,6 +194,31 @@ export const api = {
     const page = await client.call<ReadingPage>('GET', `${sensorPath(serial)}/readings${query({ limit, cursor })}`);
     return { items: (page.items ?? []).map((item) => readingOf(serial, item)), next: page.next_cursor ?? null };
   },
+
+  /** Newest first. */
+  async alerts(filter: { state?: string; serial_no?: string; limit?: number; cursor?: string }): Promise<Page<Alert>> {
+    const { items, next } = await page<Item<'/api/v1/alerts'>>('/alerts', filter);
+    return { items: items.map(alertOf), next };
+  },
+  acknowledge: async (id: string): Promise<Alert> => alertOf(await client.call('POST', `/alerts/${encodeURIComponent(id)}/ack`)),
+  /** Newest first. */
+  timeline: (serial: string, filter: { from?: string; limit?: number; cursor?: string }) =>
+    page<Happening>(`${sensorPath(serial)}/timeline`, filter),
+
+  /** All of them: there are at most 200. */
+  rules: async () => (await client.call<{ items: Rule[] }>('GET', '/rules' + query({ limit: 500 }))).items,
+  addRule: (draft: RuleDraft) => client.call<Rule>('POST', '/rules', draft),
+  tryRule: (draft: RuleDraft) => client.call<RulePreview>('POST', '/rules/preview', draft),
+  patchRule: (id: string, patch: RulePatch) => client.call<Rule>('PATCH', `/rules/${encodeURIComponent(id)}`, patch),
+  deleteRule: (id: string) => client.call('DELETE', `/rules/${encodeURIComponent(id)}`),
+
+  channels: async () => (await client.call<{ items: Channel[] }>('GET', '/channels')).items,
+  addChannel: (draft: ChannelDraft) => client.call<ChannelCreated>('POST', '/channels', draft),
+  patchChannel: (id: string, patch: ChannelPatch) => client.call<Channel>('PATCH', channelPath(id), patch),
+  deleteChannel: (id: string) => client.call('DELETE', channelPath(id)),
+  testChannel: (id: string) => client.call<Trial>('POST', `${channelPath(id)}/test`),
+  /** Newest first. */
+  deliveries: (id: string, limit: number, cursor?: string) => page<Delivery>(`${channelPath(id)}/deliveries`, { limit, cursor }),
 
   ticket: () => client.call<Ticket>('POST', '/tickets', { all: true }),
 };

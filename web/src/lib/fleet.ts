@@ -1,5 +1,6 @@
 import type { Alert, Frame, Reading, Snapshot } from 'sensorcast-client';
 import type { Sensor } from './api';
+import { silenceOf } from './cadence';
 import { byInterest, metricsOf, numeric } from './metric';
 import { Ring } from './ring';
 import { millis } from './time';
@@ -36,7 +37,7 @@ const maxPerBatch = 2000;
 /** State by the clock: correct while disconnected too, when no server can tell us of a silence. */
 export function stateOf(entry: Pick<Entry, 'lastSeen' | 'sensor'>, serverNow: number, silenceDefault: number): State {
   if (entry.lastSeen === null) return 'never_seen';
-  const limit = entry.sensor?.silence_after ?? silenceDefault;
+  const limit = silenceOf(entry.sensor, silenceDefault);
   return serverNow - entry.lastSeen < limit * 1000 ? 'online' : 'silent';
 }
 

@@ -1,4 +1,5 @@
-import { connect, type Connection, type Frame, type Reading, type SensorcastError, type Status } from 'sensorcast-client';
+import { connect, type Alert, type Connection, type Frame, type Reading, type SensorcastError, type Status } from 'sensorcast-client';
+import { alerts } from './alerts.svelte';
 import { api, type Sensor } from './api';
 import { Fleet, type Changes, type Entry } from './fleet';
 import { Inbox } from './inbox';
@@ -91,6 +92,7 @@ class Live {
     this.#lost.clear();
     this.#seedQueue.length = 0;
     this.loaded = false;
+    alerts.clear();
     this.#membership.bump();
   }
 
@@ -135,6 +137,7 @@ class Live {
 
   remove(serial: string): void {
     this.#fleet.remove(serial);
+    alerts.forget(serial);
     this.#seeded.delete(serial);
     this.#membership.bump();
   }
@@ -187,6 +190,7 @@ class Live {
 
   #follow(status: Status): void {
     this.phase = status;
+    if (status.name === 'live') void alerts.load();
     if (status.name === 'closed' && status.error) void this.#reopen(status.error);
   }
 
@@ -226,7 +230,9 @@ class Live {
     for (const [serial, readings] of changes.readings) {
       this.#listeners.get(serial)?.forEach((hear) => hear(readings));
     }
-    changes.alerts.slice(-3).forEach((alert) => notices.alert(alert));
+    alerts.hear(changes.alerts);
+    const mine = (alert: Alert) => alert.state === 'open' && alert.acknowledgedBy === session.user?.username;
+    changes.alerts.filter((alert) => !mine(alert)).slice(-3).forEach((alert) => notices.alert(alert));
     if (changes.strangers) void this.reload();
   }
 

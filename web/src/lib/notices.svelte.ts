@@ -1,4 +1,5 @@
 import type { Alert } from 'sensorcast-client';
+import { announcement } from './incident';
 
 export interface Notice {
   id: number;
@@ -19,9 +20,10 @@ class Notices {
     this.#add({ id: this.#next++, kind: 'info', text });
   }
 
-  alert(alert: Pick<Alert, 'serial' | 'state' | 'message'>): void {
-    const text = alert.message || `${alert.serial}: alert ${alert.state}`;
-    this.#add({ id: this.#next++, kind: alert.state === 'resolved' ? 'info' : 'alert', text, serial: alert.serial });
+  /** Only what is wrong and looked after by nobody is in the colour of alarm. */
+  alert(alert: Alert): void {
+    const kind = alert.state === 'resolved' || alert.acknowledgedAt !== null ? 'info' : 'alert';
+    this.#add({ id: this.#next++, kind, text: announcement(alert), serial: alert.serial });
   }
 
   dismiss(id: number): void {

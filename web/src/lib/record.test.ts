@@ -119,4 +119,14 @@ describe('sensor form', () => {
     expect(changeOf({ ...draftOf(sensor), name: 'B', silence_after: '' }, sensor)).toEqual({ name: 'B', silence_after: null });
     expect(changeOf(draftOf(sensor), sensor)).toEqual({});
   });
+
+  test('the silence is the server’s, its own, or learned', () => {
+    const learned = { ...sensor, silence_mode: 'learned' } as Sensor;
+    expect([undefined, sensor, learned].map((one) => draftOf(one).silence)).toEqual(['default', 'own', 'learned']);
+    expect(changeOf({ ...draftOf(sensor), silence: 'default' }, sensor)).toEqual({ silence_after: null });
+    expect(changeOf({ ...draftOf(sensor), silence: 'learned' }, sensor)).toEqual({ silence_mode: 'learned' });
+    expect(changeOf({ ...draftOf(learned), silence: 'own', silence_after: '90' }, learned)).toEqual({ silence_mode: 'fixed', silence_after: 90 });
+    expect(creationOf({ ...draftOf(), silence: 'learned' })).toEqual({ silence_mode: 'learned' });
+    expect(creationOf({ ...draftOf(), silence: 'default', silence_after: '90' })).toEqual({});
+  });
 });

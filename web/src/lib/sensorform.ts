@@ -9,6 +9,9 @@ export interface Draft {
   manufacturer: string;
   mac_address: string;
   tags: string;
+  /** What decides when it is silent: the server, a time of its own, its rhythm. */
+  silence: 'default' | 'own' | 'learned';
+  /** Seconds; while its rhythm decides, until that is known. */
   silence_after: string;
 }
 
@@ -21,12 +24,14 @@ export function draftOf(sensor?: Sensor): Draft {
     manufacturer: sensor?.manufacturer ?? '',
     mac_address: sensor?.mac_address ?? '',
     tags: (sensor?.tags ?? []).join(', '),
+    silence: sensor?.silence_mode === 'learned' ? 'learned' : sensor?.silence_after ? 'own' : 'default',
     silence_after: sensor?.silence_after ? String(sensor.silence_after) : '',
   };
 }
 
 const tagList = (text: string) => [...new Set(text.split(',').map((tag) => tag.trim()).filter(Boolean))];
-const seconds = (text: string) => (text.trim() === '' ? null : Number(text));
+const seconds = ({ silence, silence_after: text }: Draft) => (silence === 'default' || text.trim() === '' ? null : Number(text));
+const mode = ({ silence }: Draft) => (silence === 'learned' ? 'learned' : 'fixed');
 
 /** A new sensor: what was left empty is left out, so the server's own defaults apply. */
 export function creationOf(draft: Draft): SensorInput {
@@ -37,8 +42,9 @@ export function creationOf(draft: Draft): SensorInput {
   }
   const tags = tagList(draft.tags);
   if (tags.length > 0) input.tags = tags;
-  const silence = seconds(draft.silence_after);
+  const silence = seconds(draft);
   if (silence !== null) input.silence_after = silence;
+  if (draft.silence === 'learned') input.silence_mode = 'learned';
   return input;
 }
 
@@ -50,6 +56,7 @@ export function changeOf(draft: Draft, sensor: Sensor): SensorInput {
     if (draft[key].trim() !== before[key]) patch[key] = draft[key].trim();
   }
   if (draft.tags !== before.tags) patch.tags = tagList(draft.tags);
-  if (draft.silence_after.trim() !== before.silence_after) patch.silence_after = seconds(draft.silence_after);
+  if (seconds(draft) !== seconds(before)) patch.silence_after = seconds(draft);
+  if (mode(draft) !== mode(before)) patch.silence_mode = mode(draft);
   return patch;
 }
