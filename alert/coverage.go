@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"sensorcast/alert/rule"
 	"sensorcast/auth"
@@ -74,12 +75,28 @@ func (r *Rules) AuthorityChanged(c auth.Change) {
 	}
 }
 
-// outdated notes that a rule is new, changed or gone.
-func (r *Rules) outdated(order int64) {
+// outdated has a rule that is new, changed or gone looked at, and waits for it, so that the next reading is judged by what was answered. It does
+// not wait for long: the rule is stored, and looked at as soon as the store can be asked again.
+func (r *Rules) outdated(ctx context.Context, order int64) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.stale.rules[order] = struct{}{}
+	seen := r.seen
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+	patience := time.NewTimer(lookWithin)
+	defer patience.Stop()
+	select {
+	case <-seen:
+	case <-patience.C:
+	case <-ctx.Done():
+	}
 }
+
+// lookWithin is how long an answer waits for a rule to be at work.
+const lookWithin = 2 * time.Second
 
 // refresh brings up to date who is judged by what, and withdraws the incidents that nobody stands behind any more.
 func (r *Rules) refresh(ctx context.Context) (err error) {
@@ -90,9 +107,13 @@ func (r *Rules) refresh(ctx context.Context) (err error) {
 		return nil
 	}
 	r.stale = stale{map[int64]struct{}{}, map[int64]struct{}{}}
+	seen := r.seen
+	r.seen = make(chan struct{})
 	r.mu.Unlock()
 	defer func() {
-		if err != nil {
+		if err == nil {
+			close(seen)
+		} else {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			maps.Copy(r.stale.rules, old.rules)

@@ -20,7 +20,7 @@ func (r *Rules) Create(ctx context.Context, p auth.Principal, draft *telemetry.R
 	if err := r.book.CreateRule(ctx, draft, maxRules); err != nil {
 		return err
 	}
-	r.outdated(draft.Order)
+	r.outdated(ctx, draft.Order)
 	return nil
 }
 
@@ -41,7 +41,7 @@ func (r *Rules) Change(ctx context.Context, p auth.Principal, id string, change 
 	if err != nil {
 		return telemetry.Rule{}, err
 	}
-	r.outdated(changed.Order)
+	r.outdated(ctx, changed.Order)
 	return changed, nil
 }
 
@@ -57,7 +57,7 @@ func (r *Rules) Delete(ctx context.Context, p auth.Principal, id string) error {
 	if err != nil {
 		return err
 	}
-	r.outdated(order)
+	r.outdated(ctx, order)
 	return nil
 }
 

@@ -72,11 +72,14 @@ type Rules struct {
 	counters ruleCounters
 	previews chan struct{} // holds one element for each preview that is being made
 
-	mu    sync.Mutex         // guards the next four; taken last
+	wake chan struct{} // has Run look at once
+
+	mu    sync.Mutex         // guards the next five; taken last
 	ruled map[int64][]*judge // by sensor; written by Run alone, which so reads it without mu
 	dirty map[int64]int64    // sensors that are to be judged, up to which Seq
 	from  int64              // where the first of them begins, less one
 	stale stale
+	seen  chan struct{} // closed once what is stale now is looked at
 
 	// What follows is Run's alone.
 	failed  bool  // the last turn
@@ -118,6 +121,8 @@ func NewRules(book Rulebook, watch *Watch, log *slog.Logger) *Rules {
 		watch:    watch,
 		log:      log.With("component", "rules"),
 		previews: make(chan struct{}, maxPreviews),
+		wake:     make(chan struct{}, 1),
+		seen:     make(chan struct{}),
 		ruled:    map[int64][]*judge{},
 		dirty:    map[int64]int64{},
 		stale:    stale{map[int64]struct{}{}, map[int64]struct{}{}},
@@ -156,6 +161,7 @@ func (r *Rules) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-r.wake:
 		case <-ticker.C:
 		}
 	}

@@ -29,7 +29,6 @@ func (w *ward) rule(r *telemetry.Rule) *telemetry.Rule {
 	if err := w.rules.Create(w.t.Context(), w.owner(), r); err != nil {
 		w.t.Fatal(err)
 	}
-	wait(time.Second)
 	return r
 }
 
@@ -38,7 +37,6 @@ func (w *ward) change(r *telemetry.Rule, change func(*telemetry.Rule)) {
 	if _, err := w.rules.Change(w.t.Context(), w.owner(), r.ID, change); err != nil {
 		w.t.Fatal(err)
 	}
-	wait(time.Second)
 }
 
 // measure is a reading of a sensor, observed and stored; of so long ago by the sensor's clock.
@@ -634,5 +632,25 @@ func TestRules_GoWithTheirSensor(t *testing.T) {
 		if s := w.rules.Stats(); s.RulesNow != 0 || s.SensorsNow != 0 || s.HoldingNow != 0 {
 			w.t.Errorf("got %+v, want nothing left", s)
 		}
+	})
+}
+
+// idler is a Rulebook that takes its time to say which rules there are.
+type idler struct{ Rulebook }
+
+func (i idler) RulesOf(ctx context.Context, orders []int64) ([]telemetry.Rule, error) {
+	time.Sleep(time.Second)
+	return i.Rulebook.RulesOf(ctx, orders)
+}
+
+// What is sent behind the answer to a new rule is judged by it.
+func TestRule_IsAtWorkWhenItIsAnswered(t *testing.T) {
+	inWard(t, 1, func(w *ward) {
+		wait(time.Second)
+		w.rules.book = idler{w.db}
+		w.rule(hot(0))
+		w.measure(1, 31)
+		wait(time.Second)
+		w.want("S1 open")
 	})
 }

@@ -75,7 +75,10 @@ func newHouse(t *testing.T, options ...option) *house {
 	written := make(chan struct{})
 	go func() { // ends when the cleanup stops it
 		defer close(written)
+		var both sync.WaitGroup
+		both.Go(func() { h.rules.Run(writing) })
 		_ = h.box.Run(writing)
+		both.Wait()
 	}()
 	changes := &auth.Changes{}
 	changes.Watch(h.changes)
