@@ -37,22 +37,24 @@ func TestRhythm_IsKnownAfterTwentyGaps(t *testing.T) {
 }
 
 func TestRhythm_OfTrueShapes(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
+	var random *rand.Rand
 	jitter := func(of time.Duration, by float64) func(int) time.Duration {
 		return func(int) time.Duration { return time.Duration(float64(of) * (1 + by*(2*random.Float64()-1))) }
 	}
+	// Where the estimate of a quantile stands at the end of its walk varies by some hundredths.
 	for name, c := range map[string]struct {
 		gap          func(int) time.Duration
 		typical, tol time.Duration
 		beyond       float64 // the share of gaps longer than Long, at most
 	}{
 		"a clock":        {jitter(time.Minute, 0), time.Minute, 0, 0},
-		"jitter":         {jitter(time.Minute, 0.1), time.Minute, 3 * time.Second, 0.08},
-		"every second":   {jitter(time.Second, 0.3), time.Second, 150 * time.Millisecond, 0.08},
-		"once a day":     {jitter(24*time.Hour, 0.02), 24 * time.Hour, 15 * time.Minute, 0.08},
-		"at random":      {func(int) time.Duration { return time.Duration(random.ExpFloat64() * float64(time.Minute)) }, 35 * time.Second, 25 * time.Second, 0.08},
-		"one in 20 lost": {func(i int) time.Duration { return time.Minute * time.Duration(1+i%20/19) }, time.Minute, 5 * time.Second, 0.08},
+		"jitter":         {jitter(time.Minute, 0.1), time.Minute, 3 * time.Second, 0.1},
+		"every second":   {jitter(time.Second, 0.3), time.Second, 150 * time.Millisecond, 0.1},
+		"once a day":     {jitter(24*time.Hour, 0.02), 24 * time.Hour, 15 * time.Minute, 0.1},
+		"at random":      {func(int) time.Duration { return time.Duration(random.ExpFloat64() * float64(time.Minute)) }, 35 * time.Second, 25 * time.Second, 0.1},
+		"one in 20 lost": {func(i int) time.Duration { return time.Minute * time.Duration(1+i%20/19) }, time.Minute, 5 * time.Second, 0.1},
 	} {
+		random = rand.New(rand.NewPCG(1, 2))
 		r := learned(2000, c.gap)
 		if got := r.Typical(); got < c.typical-c.tol || got > c.typical+c.tol {
 			t.Errorf("%s: got typical %v, want %v", name, got, c.typical)
