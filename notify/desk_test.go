@@ -183,6 +183,7 @@ func TestDesk_QuietHoursHoldBackAndSumUp(t *testing.T) {
 	h.notice("A1", "n3", notify.Info)
 	h.eventually("the critical one is sent", func() bool { return len(r.ids()) == 1 && len(h.post.all()) == 1 })
 	h.eventually("the others wait", func() bool { return len(h.log(h.ada, hook)) == 3 && len(h.log(h.ada, mail)) == 3 })
+	h.settledState(h.ada, hook, "n2") // which is written down behind its arrival
 	for _, d := range h.log(h.ada, hook) {
 		if held := d.Notice.Severity != notify.Critical; held != (d.State == notify.Waiting) || held != (d.DueAt > telemetry.Now()) {
 			t.Errorf("%s: %s until %v", d.Notice.UID, d.State, d.DueAt)
