@@ -197,7 +197,7 @@ func TestConformance_Subscribe(t *testing.T) {
 		}
 	})
 	t.Run("a wildcard at the front does not see $ topics [MQTT-4.7.2-1]", func(t *testing.T) {
-		root := role{"root", "correct horse root"}
+		root := role{"root", passwordOf("root")}
 		p := s.login(t, true, login{role: root, id: "admin"})
 		p.subscribe(nil, subscription{"#", 0}, subscription{"+/broker/uptime", 0})
 		p.wantQuiet()

@@ -266,7 +266,7 @@ func TestDefect18_EachVersionHasItsWords(t *testing.T) {
 func TestDefect20_ClientIDsAreScopedToThePrincipal(t *testing.T) {
 	t.Parallel()
 	s := newSecureStage(t)
-	root := role{"root", "correct horse root"}
+	root := role{"root", passwordOf("root")}
 	atEveryDoor(t, func(t *testing.T, transport string) {
 		who, topic := s.newSensor()
 		ann := s.enter(t, transport, true, login{role: s.viewer(), id: "same", keep: true})

@@ -181,9 +181,12 @@ type person struct {
 	token    string
 }
 
+// passwordOf is what people of the tests log in with. It ends in what is nobody's name, since secrets are looked for by their ends.
+func passwordOf(name string) string { return name + ", a correct horse" }
+
 func (s *instance) register(name string) *person {
 	s.t.Helper()
-	p := &person{s: s, name: name, password: "correct horse " + name}
+	p := &person{s: s, name: name, password: passwordOf(name)}
 	var grant struct {
 		AccessToken string `json:"access_token"`
 	}

@@ -102,7 +102,7 @@ func TestLetters_InvitedConfirmedForgottenDisabled(t *testing.T) {
 	s := serve(t, t.TempDir(), "--registration", "invite", "--smtp-url", "smtp://"+box.addr, "--mail-from", "Sensorcast <no-reply@example.com>",
 		"--public-url", "https://sensors.example.com/", "--log-level", "debug")
 	admin := s.register("admin")
-	stranger := &person{s: s, name: "bob", password: "correct horse bob"}
+	stranger := &person{s: s, name: "bob", password: passwordOf("bob")}
 	account := map[string]any{"username": "bob", "email": "bob@example.com", "password": stranger.password}
 	stranger.call("POST", "/api/v1/auth/register", account, 403, nil)
 

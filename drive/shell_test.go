@@ -55,12 +55,10 @@ func obeyed(t testing.TB, result any, stdin string, args ...string) {
 // controlOf is the server's control socket.
 func controlOf(dir string) string { return filepath.Join(dir, "control.sock") }
 
-const passwordOf = "correct horse " // as register has it
-
 // signIn gives p the token of an account made elsewhere.
 func (s *instance) signIn(name string) *person {
 	s.t.Helper()
-	p := &person{s: s, name: name, password: passwordOf + name}
+	p := &person{s: s, name: name, password: passwordOf(name)}
 	var grant struct {
 		AccessToken string `json:"access_token"`
 	}
@@ -97,7 +95,7 @@ func TestShell_CommandsReachTheRunningServer(t *testing.T) {
 		Role      string
 		SecretKey string `json:"secret_key"`
 	}
-	obeyed(t, &made, passwordOf+"ann\n", "user", "create", "ann", "--email", "ann@example.com", "--password-stdin", "--data-dir", dir)
+	obeyed(t, &made, passwordOf("ann")+"\n", "user", "create", "ann", "--email", "ann@example.com", "--password-stdin", "--data-dir", dir)
 	if made.Role != "admin" {
 		t.Errorf("the first account is %q, want admin, though registration is closed", made.Role)
 	}
@@ -117,7 +115,7 @@ func TestShell_CommandsReachTheRunningServer(t *testing.T) {
 	}
 	for f := next(t, viewer); f.Type != "ack"; f = next(t, viewer) {
 	}
-	obeyed(t, nil, passwordOf+"anew\n", "user", "password", "ann", "--password-stdin", "--data-dir", dir)
+	obeyed(t, nil, passwordOf("anew")+"\n", "user", "password", "ann", "--password-stdin", "--data-dir", dir)
 	wantEnded(t, viewer, 4401)
 	var trail []struct{ Action, Actor, Via string }
 	obeyed(t, &trail, "", "audit", "--data-dir", dir)
@@ -139,7 +137,7 @@ func TestShell_CommandsReachTheRunningServer(t *testing.T) {
 
 func TestShell_CommandsOutliveTheServerAndItsEnd(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	obeyed(t, nil, passwordOf+"ann\n", "user", "create", "ann", "--email", "ann@example.com", "--password-stdin", "--data-dir", dir) // before the first start
+	obeyed(t, nil, passwordOf("ann")+"\n", "user", "create", "ann", "--email", "ann@example.com", "--password-stdin", "--data-dir", dir) // before the first start
 	s := serve(t, dir)
 	ann := s.signIn("ann")
 	ann.sensor("SN1")
@@ -169,7 +167,7 @@ func TestShell_CommandsReachAServerElsewhereWithAToken(t *testing.T) {
 	at := []string{"--url", "http://" + s.addr["http"]}
 	run := func(p *person, args ...string) (string, string, int) {
 		t.Helper()
-		return shell(t, []string{"SENSORCAST_TOKEN=" + p.token}, passwordOf+"eve\n", append(args, at...)...)
+		return shell(t, []string{"SENSORCAST_TOKEN=" + p.token}, passwordOf("eve")+"\n", append(args, at...)...)
 	}
 	if out, complaint, status := run(ann, "sensor", "list"); status != 0 || !strings.Contains(out, "SN1") {
 		t.Errorf("ann's list: %d %s%s, want SN1", status, out, complaint)
