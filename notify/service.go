@@ -86,7 +86,7 @@ func parseService(address string) (*service, error) {
 	if s.shown == "" {
 		s.shown = u.Scheme + "://…"
 	}
-	if _, err := s.request(context.Background(), Message{}); err != nil {
+	if r, err := s.request(context.Background(), Message{}); err != nil || r.URL.Hostname() == "" { // "ntfy://:/topic" has a Host
 		return nil, telemetry.Invalid("url", "must have the form %s", known.form)
 	}
 	return s, nil

@@ -102,7 +102,7 @@ func TestServices_PushoverIsAForm(t *testing.T) {
 
 func TestParseService_MistakesNeverRepeatTheAddress(t *testing.T) {
 	for _, address := range []string{
-		"canary", "canary://x", "ntfy://", "ntfy://canary", "ntfy:///canary", "ntfy://h/canary/more", "ntfy://h/can ary", "ntfy://h/t?canary=1", "ntfy://h/t?priority=canary",
+		"canary", "canary://x", "ntfy://", "ntfy://canary", "ntfy:///canary", "ntfy://:/canary", "gotify://:80/canary", "mattermost://:/canary", "ntfy://h/canary/more", "ntfy://h/can ary", "ntfy://h/t?canary=1", "ntfy://h/t?priority=canary",
 		"ntfy://h/t?priority=6", "telegram://canary", "telegram://1:canary@telegram", "telegram://x:canary@telegram?chats=1", "telegram://1:can/ary@telegram?chats=1",
 		"telegram://1:canary@telegram?chats=1,2", "slack://canary", "slack://hook:canary@webhook", "slack://xoxb:@C", "discord://canary", "discord://canary@host",
 		"discord://canary@1/x", "gotify://h", "gotify:///canary", "pushover://canary", "pushover://x:@canary", "pushover://x:canary@", "mattermost://h", "mattermost:///canary",
@@ -128,7 +128,7 @@ func TestParsers_AreNamedWhereTheyAreRefused(t *testing.T) {
 // What is taken can be sent to, goes over HTTP, has a lane, and shows no password.
 func FuzzParseTarget(f *testing.F) {
 	for _, s := range []string{"https://u:hunter2@h/x", "ntfy://u:hunter2@h/t", "telegram://1:hunter2@telegram?chats=1", "slack://hook:T00000000-B00000000-abcdefghijklmnopqrstuvwx@w",
-		"discord://t@1", "gotify://h/t", "pushover://s:t@u", "mattermost://h/t/c", "googlechat://h/p?key=k&token=t", "http://[::1]:80/"} {
+		"discord://t@1", "gotify://h/t", "pushover://s:t@u", "mattermost://h/t/c", "googlechat://h/p?key=k&token=t", "http://[::1]:80/", "ntfy://:/0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, address string) {
@@ -146,7 +146,7 @@ func FuzzParseTarget(f *testing.F) {
 			} else {
 				r, err = got.service.request(t.Context(), Message{Title: "a", Body: "b"})
 			}
-			if err != nil || r.URL.Scheme != "http" && r.URL.Scheme != "https" || r.URL.Host == "" || got.host == "" || got.shown == "" {
+			if err != nil || r.URL.Scheme != "http" && r.URL.Scheme != "https" || r.URL.Hostname() == "" || got.host == "" || got.shown == "" {
 				t.Errorf("%q is taken and becomes %+v, %v", address, got, err)
 			}
 			if strings.Contains(got.shown, "hunter2") && !strings.Contains(r.URL.Host, "hunter2") {
