@@ -93,7 +93,7 @@ func BenchmarkObserve_Million(b *testing.B) {
 	i := 0
 	for b.Loop() {
 		r.SensorID = ids[i&(1<<16-1)]
-		w.Observe(&r)
+		w.Observe([]telemetry.Reading{r})
 		i++
 	}
 }
@@ -105,7 +105,7 @@ func BenchmarkObserve_Thousand(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r.SensorID = r.SensorID%1000 + 1
-		w.Observe(&r)
+		w.Observe([]telemetry.Reading{r})
 	}
 }
 
@@ -122,7 +122,7 @@ func BenchmarkIdle_Million(b *testing.B) {
 		for range time.Second / pulse {
 			clock += pulse
 			for range million * pulse / (10 * time.Minute) {
-				w.Observe(&telemetry.Reading{SensorID: next%million + 1, ReceivedAt: w.clock.Wall()})
+				w.Observe([]telemetry.Reading{{SensorID: next%million + 1, ReceivedAt: w.clock.Wall()}})
 				next++
 			}
 			w.lookAtTime()

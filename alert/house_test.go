@@ -213,7 +213,7 @@ func (h *house) crash() {
 // observe shows a reading.
 func (h *house) observe(id int64) telemetry.Millis {
 	at := h.clock.Wall()
-	h.Observe(&telemetry.Reading{SensorID: id, Serial: serialOf(id), ReceivedAt: at})
+	h.Observe([]telemetry.Reading{{SensorID: id, Serial: serialOf(id), ReceivedAt: at}})
 	return at
 }
 

@@ -5,9 +5,10 @@ import (
 	"sensorcast/telemetry"
 )
 
-// Observe implements ingest.Observer: the reading's sensor is online. If it was not, watchers hear of that before Observe returns, so
-// before observers that come after the Watch see the reading.
-func (w *Watch) Observe(r *telemetry.Reading) {
+// Observe implements ingest.Observer: the readings' sensor is online. If it was not, watchers hear of that before Observe returns, so
+// before observers that come after the Watch see the readings. What came together is one sign of life.
+func (w *Watch) Observe(rs []telemetry.Reading) {
+	r := &rs[len(rs)-1]
 	w.mu.Lock()
 	if e := w.roll.find(r.SensorID); e != nil && e.state == online {
 		w.heardLocked(e, r)

@@ -133,16 +133,16 @@ func NewRules(book Rulebook, watch *Watch, log *slog.Logger) *Rules {
 }
 
 // Observe implements ingest.Observer. For a sensor that no rule judges it is one look into a map.
-func (r *Rules) Observe(reading *telemetry.Reading) {
+func (r *Rules) Observe(rs []telemetry.Reading) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ruled := r.ruled[reading.SensorID]; !ruled {
+	if _, ruled := r.ruled[rs[0].SensorID]; !ruled {
 		return
 	}
 	if len(r.dirty) == 0 {
-		r.from = reading.Seq - 1
+		r.from = rs[0].Seq - 1
 	}
-	r.dirty[reading.SensorID] = reading.Seq
+	r.dirty[rs[0].SensorID] = rs[len(rs)-1].Seq
 }
 
 // Run judges until ctx ends. What goes wrong is logged and tried again.

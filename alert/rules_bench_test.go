@@ -58,7 +58,7 @@ func BenchmarkRules_ObserveOthers(b *testing.B) {
 	reading := telemetry.Reading{SensorID: 20_000, Seq: 1}
 	b.ReportAllocs()
 	for b.Loop() {
-		r.Observe(&reading)
+		r.Observe([]telemetry.Reading{reading})
 	}
 }
 

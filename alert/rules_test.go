@@ -43,8 +43,8 @@ func (w *ward) change(r *telemetry.Rule, change func(*telemetry.Rule)) {
 func (w *ward) measure(n int, t float64, ago ...time.Duration) {
 	w.t.Helper()
 	r := w.measured(n, fmt.Sprintf(`{"t":%v}`, t), ago...)
-	w.Observe(&r)
-	w.rules.Observe(&r)
+	w.Observe([]telemetry.Reading{r})
+	w.rules.Observe([]telemetry.Reading{r})
 	w.store(r)
 }
 
@@ -176,7 +176,7 @@ func TestRule_WhatCannotBeComparedChangesNothing(t *testing.T) {
 		w.measure(1, 31)
 		for _, data := range []string{`{}`, `{"t":null}`, `{"t":"20"}`, `{"u":20}`} {
 			r := w.measured(1, data)
-			w.rules.Observe(&r)
+			w.rules.Observe([]telemetry.Reading{r})
 			w.store(r)
 		}
 		wait(time.Second)
@@ -191,7 +191,7 @@ func TestRule_ReadingThatIsNotStoredOpensNothing(t *testing.T) {
 	inWard(t, 1, func(w *ward) {
 		w.rule(hot(0))
 		lost := w.measured(1, `{"t":99}`)
-		w.rules.Observe(&lost)
+		w.rules.Observe([]telemetry.Reading{lost})
 		wait(time.Minute)
 		w.want()
 		w.wantAll()
@@ -206,12 +206,12 @@ func TestRule_ReadingThatComesAgainIsJudgedOnce(t *testing.T) {
 		w.rule(hot(0))
 		first := w.measured(1, `{"t":31}`)
 		first.Key = telemetry.Key{1}
-		w.rules.Observe(&first)
+		w.rules.Observe([]telemetry.Reading{first})
 		w.store(first)
 		w.measure(1, 20)
 		again := w.measured(1, `{"t":31}`)
 		again.Key = first.Key
-		w.rules.Observe(&again)
+		w.rules.Observe([]telemetry.Reading{again})
 		w.store(again)
 		wait(time.Second)
 		w.want("S1 open", "S1 resolved")
@@ -475,7 +475,7 @@ func TestRule_WaitsForWhatIsNotStoredYet(t *testing.T) {
 		w.measure(1, 31)
 		wait(58 * time.Second)
 		well := w.measured(1, `{"t":20}`)
-		w.rules.Observe(&well)
+		w.rules.Observe([]telemetry.Reading{well})
 		wait(10 * time.Second)
 		w.want()
 		w.store(well)

@@ -180,7 +180,7 @@ func (w *ward) reading(n int) telemetry.Reading {
 
 func (w *ward) show(n int) {
 	r := w.reading(n)
-	w.Observe(&r)
+	w.Observe([]telemetry.Reading{r})
 }
 
 func (w *ward) keep(n int) {

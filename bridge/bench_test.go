@@ -47,7 +47,7 @@ func BenchmarkHub_Observe(b *testing.B) {
 			for b.Loop() {
 				r.Seq++
 				r.Time = r.ReceivedAt
-				w.hub.Observe(&r)
+				w.hub.Observe([]telemetry.Reading{r})
 				if r.Seq%4 == 0 {
 					for _, s := range sessions {
 						buf = s.Take(buf[:0])
@@ -102,7 +102,7 @@ func BenchmarkHub_Fanout(b *testing.B) {
 	r := telemetry.Reading{SensorID: dev.SensorID, Serial: dev.Serial, Seq: 1_000_000, ReceivedAt: telemetry.Now(), Data: payload128}
 	r.Time = r.ReceivedAt
 	first := r
-	w.hub.Observe(&first)
+	w.hub.Observe([]telemetry.Reading{first})
 	eventually(b, "the first reading to be everywhere", func() bool { return w.settled() && w.hub.Stats().Frames >= 3*viewers })
 	<-idleFor(w)
 	wire, _ := readingFrame(&r)
@@ -113,7 +113,7 @@ func BenchmarkHub_Fanout(b *testing.B) {
 	for b.Loop() {
 		r.Seq++
 		next := r
-		w.hub.Observe(&next)
+		w.hub.Observe([]telemetry.Reading{next})
 		sent++
 		for sent-(received.Load()-start)/viewers >= window {
 			<-progress

@@ -299,7 +299,7 @@ func TestEvents_SlowReaderIsConflatedAndThenReadsTheNewest(t *testing.T) {
 			st.seq++
 			r := telemetry.Reading{SensorID: dev.SensorID, Serial: dev.Serial, Seq: st.seq, Time: telemetry.Now(), ReceivedAt: telemetry.Now(), Data: fmt.Appendf(nil, `{"p":"%s"}`, pad)}
 			all = append(all, r)
-			st.hub.Observe(&r)
+			st.hub.Observe([]telemetry.Reading{r})
 		}
 		if held, _ := st.held(); held > maxPending {
 			t.Errorf("got %d bytes held, want at most %d", held, maxPending)
@@ -503,7 +503,7 @@ func (st *studio) flood(dev auth.Device, what string, done func() bool) {
 	eventually(st.t, what, func() bool {
 		for range 10 {
 			st.seq++
-			st.hub.Observe(&telemetry.Reading{SensorID: dev.SensorID, Serial: dev.Serial, Seq: st.seq, Time: telemetry.Now(), Data: fmt.Appendf(nil, `{"p":"%s"}`, pad)})
+			st.hub.Observe([]telemetry.Reading{{SensorID: dev.SensorID, Serial: dev.Serial, Seq: st.seq, Time: telemetry.Now(), Data: fmt.Appendf(nil, `{"p":"%s"}`, pad)}})
 		}
 		return done()
 	})

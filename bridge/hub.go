@@ -74,19 +74,35 @@ func New(cfg Config, tickets Tickets, dir *auth.Directory, kept Kept, pool *wire
 	return h
 }
 
-// Observe implements ingest.Observer: it encodes r once and hands it to everybody who watches its sensor.
-func (h *Hub) Observe(r *telemetry.Reading) {
+// maxWake is how many senders Observe notes before they are woken: one lock of the pool for all of them.
+const maxWake = 4096
+
+// Observe implements ingest.Observer: it encodes each reading once and hands it to everybody who watches its sensor.
+func (h *Hub) Observe(rs []telemetry.Reading) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.seq = r.Seq
-	rm := h.rooms[r.SensorID]
+	of := &rs[0]
+	h.seq = rs[len(rs)-1].Seq
+	rm := h.rooms[of.SensorID]
 	if rm == nil {
 		// A reading may still be on its way when its sensor is deleted: it must not bring the room back.
-		if dev, ok := h.dir.Lookup(r.Serial); !ok || dev.SensorID != r.SensorID {
+		if dev, ok := h.dir.Lookup(of.Serial); !ok || dev.SensorID != of.SensorID {
 			return
 		}
-		rm = h.roomLocked(r.SensorID, r.Serial)
+		rm = h.roomLocked(of.SensorID, of.Serial)
 	}
+	for i := range rs {
+		h.showLocked(rm, &rs[i])
+		if len(h.wake) >= maxWake || i == len(rs)-1 {
+			h.pool.WakeAll(h.wake)
+			clear(h.wake)
+			h.wake = h.wake[:0]
+		}
+	}
+}
+
+// showLocked remembers r and pushes it to the members of rm.
+func (h *Hub) showLocked(rm *room, r *telemetry.Reading) {
 	newest := rm.newer(r)
 	if newest {
 		rm.latest = *r
@@ -100,7 +116,7 @@ func (h *Hub) Observe(r *telemetry.Reading) {
 	h.memory.add(m)
 }
 
-// relayLocked pushes r to the members of rm. It returns the frame and r.Data as it lies in it.
+// relayLocked pushes r to the members of rm and notes in wake who is to be woken. It returns the frame and r.Data as it lies in it.
 func (h *Hub) relayLocked(rm *room, r *telemetry.Reading, newest bool) (f *frame, data []byte) {
 	f = &frame{room: rm, seq: r.Seq, late: !newest}
 	f.wire, data = readingFrame(r)
@@ -108,15 +124,11 @@ func (h *Hub) relayLocked(rm *room, r *telemetry.Reading, newest bool) (f *frame
 		rm.latest.Data = data
 		rm.newest.Store(f)
 	}
-	wake := h.wake[:0]
 	for _, s := range rm.members {
 		if s.box.push(f) {
-			wake = append(wake, s.sender)
+			h.wake = append(h.wake, s.sender)
 		}
 	}
-	h.pool.WakeAll(wake)
-	clear(wake)
-	h.wake = wake[:0]
 	return f, data
 }
 

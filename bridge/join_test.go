@@ -191,7 +191,7 @@ func TestJoin_HelloAndLiveAreCompleteAndWithoutDuplicate(t *testing.T) {
 					continue
 				}
 				r := measure()
-				hub.Observe(&r)
+				hub.Observe([]telemetry.Reading{r})
 			}
 		}
 		act("before joining")

@@ -205,7 +205,7 @@ func (p *play) measure(t *rapid.T) {
 		r.Data = fmt.Appendf(nil, `{"p":"%s"}`, p.pad)
 	}
 	p.all = append(p.all, r)
-	p.hub.Observe(&r)
+	p.hub.Observe([]telemetry.Reading{r})
 }
 
 func (p *play) prune(beyond int64) {
@@ -295,7 +295,7 @@ func (p *play) finish() {
 	p.drain()
 	r := telemetry.Reading{SensorID: 1, Serial: "A", Seq: int64(len(p.all) + 1), Time: 101, ReceivedAt: telemetry.Now(), Data: []byte(`{}`)}
 	p.all = append(p.all, r)
-	p.hub.Observe(&r)
+	p.hub.Observe([]telemetry.Reading{r})
 	p.drain()
 	p.part(100)
 	p.hub.Close(context.Background())

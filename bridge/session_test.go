@@ -116,7 +116,7 @@ func TestSession_PingIsAnsweredInTheMidstOfReadings(t *testing.T) {
 			w.seq++
 			r := telemetry.Reading{SensorID: dev.SensorID, Serial: dev.Serial, Seq: w.seq, Time: telemetry.Now(), ReceivedAt: telemetry.Now(),
 				Data: fmt.Appendf(nil, `{"p":"%s"}`, pad)}
-			w.hub.Observe(&r)
+			w.hub.Observe([]telemetry.Reading{r})
 		}
 		raw.ping(fmt.Sprint(i))
 		for l.highest < w.seq {
@@ -145,7 +145,7 @@ func TestSession_BreachIsAnsweredBetweenFrames(t *testing.T) {
 	eventually(t, "the socket to be full", func() bool {
 		w.seq++
 		r := telemetry.Reading{SensorID: dev.SensorID, Serial: dev.Serial, Seq: w.seq, Time: telemetry.Now(), Data: fmt.Appendf(nil, `{"p":"%s"}`, pad)}
-		w.hub.Observe(&r)
+		w.hub.Observe([]telemetry.Reading{r})
 		return w.hub.Stats().Conflated > 0
 	})
 	raw.write([]byte{0x81, 2, '{', '}'}) // not masked

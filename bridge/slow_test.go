@@ -150,7 +150,7 @@ func TestHub_SlowSessionIsConflatedAndOthersAreNot(t *testing.T) {
 			Data: fmt.Appendf(nil, `{"v":%d,"pad":"%s"}`, i, pad),
 		}
 		all = append(all, r)
-		w.hub.Observe(&r)
+		w.hub.Observe([]telemetry.Reading{r})
 		if i%50 == 0 {
 			b, lanes := w.held()
 			mostBytes, mostLanes = max(mostBytes, b), max(mostLanes, lanes)
@@ -229,7 +229,7 @@ func TestHub_ViewerThatReadsNothingIsClosed(t *testing.T) {
 	eventually(t, "the viewer that reads nothing to be closed", func() bool {
 		w.seq++
 		r := telemetry.Reading{SensorID: dev.SensorID, Serial: dev.Serial, Seq: w.seq, Time: telemetry.Now(), Data: fmt.Appendf(nil, `{"p":"%s"}`, pad)}
-		w.hub.Observe(&r)
+		w.hub.Observe([]telemetry.Reading{r})
 		return w.hub.Stats().Closed[CloseNotReading] == 1
 	})
 	eventually(t, "its session to end", func() bool { return w.hub.Stats().Sessions == 1 })

@@ -313,7 +313,7 @@ func (w *world) readingAt(dev auth.Device, value int, at telemetry.Millis) telem
 	if _, known := w.seen.Swap(dev.SensorID, true); !known { // as package alert does
 		w.hub.StateChanged(telemetry.StateChange{SensorID: dev.SensorID, Serial: dev.Serial, State: telemetry.StateOnline, LastSeenAt: r.ReceivedAt})
 	}
-	w.hub.Observe(&shown)
+	w.hub.Observe([]telemetry.Reading{shown})
 	shown = telemetry.Reading{} // the hub must not keep what it was shown
 	return r
 }

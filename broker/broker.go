@@ -100,6 +100,10 @@ const packetSlack = 4 << 10
 type Intake interface {
 	// Accept takes m, or says why not, as ingest.Pipe.Accept does. It may block: the connection is then not read.
 	Accept(m ingest.Message, r ingest.Receipt) error
+	// Enter takes all messages of a burst, as ingest.Pipe.Enter does. It never blocks.
+	Enter(b *ingest.Burst) error
+	// Malformed counts a message of a burst that could not be read.
+	Malformed(sensorID int64, reason string)
 	// Journal commits what changes in sessions, as ingest.Pipe.Journal does. It may block.
 	Journal(changes []state.Change, r ingest.Receipt) error
 	// Refused counts a publish or subscription outside the sensor's own topics.

@@ -46,6 +46,10 @@ func (c *committer) Accept(_ ingest.Message, r ingest.Receipt) error {
 	return nil
 }
 
+func (c *committer) Enter(*ingest.Burst) error { return nil }
+
+func (c *committer) Malformed(int64, string) {}
+
 func (c *committer) Journal(_ []state.Change, r ingest.Receipt) error {
 	return c.Accept(ingest.Message{}, r)
 }

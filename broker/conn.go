@@ -102,11 +102,14 @@ func newConn(b *Broker, raw net.Conn, remote netip.Addr) *conn {
 	return c
 }
 
-// submit hands a message to ingest. If it is to be acknowledged the gate is raised first, so that what is written from now on waits
-// for the commit. It blocks while ingest is full.
+// submit hands a message to ingest: if it is owed no acknowledgement with those that follow it, at the latest when what was read is
+// handled. Else the gate is raised first, so that what is written from now on waits for the commit; it blocks while ingest is full.
 func (c *conn) submit(m ingest.Message, qos byte, packetID uint16) error {
 	if qos == 0 {
-		return c.broker.pipe.Accept(m, nil)
+		return c.gather(m)
+	}
+	if err := c.deliver(); err != nil { // in their order
+		return err
 	}
 	if qos == 1 {
 		c.raise(forQoS1, 0)
@@ -118,6 +121,31 @@ func (c *conn) submit(m ingest.Message, qos byte, packetID uint16) error {
 		c.lower()
 	}
 	return err
+}
+
+// gather adds a message to those that enter ingest together: its lock, and those of its observers, are taken once for all of them.
+func (c *conn) gather(m ingest.Message) error {
+	if c.gathered == nil {
+		c.gathered = ingest.NewBurst()
+	}
+	if err := c.gathered.Add(m); err != nil {
+		c.broker.pipe.Malformed(m.SensorID, err.Error())
+		return err
+	}
+	if c.gathered.Full() {
+		return c.deliver()
+	}
+	return nil
+}
+
+// deliver hands on what was gathered.
+func (c *conn) deliver() error {
+	if c.gathered == nil {
+		return nil
+	}
+	b := c.gathered
+	c.gathered = nil
+	return c.broker.pipe.Enter(b)
 }
 
 // journal has changes committed; what is written from now on waits for it. It blocks while ingest is full.

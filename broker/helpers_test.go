@@ -73,6 +73,18 @@ func (in *intake) Accept(m ingest.Message, r ingest.Receipt) error {
 	return nil
 }
 
+// Enter takes the readings of a burst as messages of their own.
+func (in *intake) Enter(b *ingest.Burst) error {
+	for _, r := range b.Readings() {
+		if err := in.Accept(ingest.Message{SensorID: r.SensorID, Serial: r.Serial, Payload: r.Data, At: r.ReceivedAt, Shed: true, Via: r.Via}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (in *intake) Malformed(int64, string) {}
+
 // Journal takes changes. Where no message's fate is open they are committed at once.
 func (in *intake) Journal(changes []state.Change, r ingest.Receipt) error {
 	if in.journal != nil {

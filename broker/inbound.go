@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"sensorcast/ingest"
 	"sensorcast/telemetry"
 )
 
@@ -44,6 +46,7 @@ type inbound struct {
 	why      error         // how serve ended
 	pace     pace
 
+	gathered  *ingest.Burst // messages of QoS 0 on their way in; nil between bursts
 	last      inboundPublish
 	topic     string          // of the last publish, to be reused by the next
 	parsed    telemetry.Topic // of topic
@@ -78,9 +81,15 @@ func (c *conn) serve() error {
 }
 
 // work handles the packets that are there.
-func (c *conn) work() error {
+func (c *conn) work() (err error) {
 	handled := 0
-	defer func() { c.broker.counters.received.Add(int64(handled)) }()
+	defer func() {
+		c.broker.counters.received.Add(int64(handled))
+		if undelivered := c.deliver(); undelivered != nil {
+			c.broker.counters.unavailable.Add(1)
+			err = cmp.Or(err, error(packets.ErrServerBusy))
+		}
+	}()
 	for !c.closing.Load() {
 		p, size, want, err := c.frames.next(c.buf[c.from:c.to])
 		if err != nil {

@@ -17,14 +17,16 @@ type relayed struct {
 
 // Observe implements ingest.Observer: what came by another door is published to MQTT subscribers, as if the sensor had. What came by
 // MQTT its connection has relayed itself. It never blocks; beyond relayQueue readings are dropped and counted.
-func (b *Broker) Observe(r *telemetry.Reading) {
-	if r.Via == telemetry.ViaMQTT || b.sessions.subscriptions.Load() == 0 {
+func (b *Broker) Observe(rs []telemetry.Reading) {
+	if rs[0].Via == telemetry.ViaMQTT || b.sessions.subscriptions.Load() == 0 {
 		return
 	}
-	select {
-	case b.relay <- relayed{r.Serial, r.SensorID, r.Data}:
-	default:
-		b.counters.relayDropped.Add(1)
+	for i := range rs {
+		select {
+		case b.relay <- relayed{rs[i].Serial, rs[i].SensorID, rs[i].Data}:
+		default:
+			b.counters.relayDropped.Add(1)
+		}
 	}
 }
 

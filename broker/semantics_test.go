@@ -119,8 +119,8 @@ func TestNoLocal_KeepsOnesOwnAway(t *testing.T) {
 	a.want(packets.Puback)
 	a.wantAlive()
 	other := h.login(t, "A", clientID("other"))
-	other.send(publish("sensors/A/telemetry", "other's", 0, 0))
-	a.wantPayload("other's")
+	other.send(publish("sensors/A/telemetry", `{"of":"another"}`, 0, 0))
+	a.wantPayload(`{"of":"another"}`)
 }
 
 func TestCleanStart_LeavesNothingOfTheSessionBefore(t *testing.T) {

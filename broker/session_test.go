@@ -125,7 +125,7 @@ func TestRetained_IsBoundedPerSensorAndInAll(t *testing.T) {
 func TestRetained_AllOfThemReachANewSubscriber(t *testing.T) {
 	const sensors, each = 20, maxRetainedTopics
 	h := start(t, autoIntake())
-	payload := strings.Repeat("x", 8000) // 10 MB in all: more than may wait for one client and fits into the sockets
+	payload := `"` + strings.Repeat("x", 8000) + `"` // 10 MB in all: more than may wait for one client and fits into the sockets
 	for i := range sensors {
 		serial := fmt.Sprint("R", i)
 		h.dir.Put(auth.Device{SensorID: int64(1000 + i), Serial: serial, OwnerID: 1, Secrets: []auth.Secret{{Hash: h.dir.HashSecret("s")}}})
@@ -273,7 +273,7 @@ func TestSession_EndsAfterItsExpiryWithItsSubscriptions(t *testing.T) {
 func TestObserve_RelaysOtherDoorsReadings(t *testing.T) {
 	h := start(t, autoIntake())
 	show := func(via telemetry.Via, data string) {
-		h.Observe(&telemetry.Reading{SensorID: sensorID("A"), Serial: "A", Data: []byte(data), Via: via})
+		h.Observe([]telemetry.Reading{{SensorID: sensorID("A"), Serial: "A", Data: []byte(data), Via: via}})
 	}
 	show(telemetry.ViaHTTP, "nobody listens")
 	ann, bob := h.login(t, "ann"), h.login(t, "bob")
@@ -296,7 +296,7 @@ func TestObserve_NeverBlocks(t *testing.T) {
 	defer h.sessions.subscriptions.Add(-1)
 	h.close(t) // nothing takes from the queue any more
 	for range relayQueue + 10 {
-		h.Observe(&telemetry.Reading{Serial: "A", Via: telemetry.ViaHTTP})
+		h.Observe([]telemetry.Reading{{Serial: "A", Via: telemetry.ViaHTTP}})
 	}
 	if got := h.Stats().RelayDropped; got < 10 {
 		t.Errorf("got %d dropped, want at least 10", got)

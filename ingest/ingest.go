@@ -77,9 +77,10 @@ type Problem struct {
 	At                 telemetry.Millis
 }
 
-// Observer is shown each accepted reading, in the order of Seq, before it is durable. Observe runs under the pipe's lock: it touches
-// memory only and never blocks. It may keep r.Data, which nobody changes, but not r.
-type Observer interface{ Observe(r *telemetry.Reading) }
+// Observer is shown the accepted readings, in the order of Seq, before they are durable: those that came together at once, all of one
+// sensor. Observe runs under the pipe's lock: it touches memory only and never blocks. It may keep their Data, which nobody changes, but
+// not the slice.
+type Observer interface{ Observe(rs []telemetry.Reading) }
 
 // Config bounds the pipe. Zero fields take the defaults.
 type Config struct {
@@ -112,7 +113,6 @@ type Pipe struct {
 	cfg      Config
 	recorder Recorder
 	log      *slog.Logger
-	bursts   sync.Pool // *burst
 	done     chan struct{}
 	counters counters
 	failing  bool // the committer's own: the last batch was not stored
@@ -155,7 +155,6 @@ func New(cfg Config, recorder Recorder, log *slog.Logger, observers ...Observer)
 		p.recent.seen(k)
 	}
 	p.work.L, p.room.L = &p.mu, &p.mu
-	p.bursts.New = func() any { return new(burst) }
 	go p.commit() // ends when Close has been called and the queue is empty
 	return p
 }
@@ -166,34 +165,33 @@ func New(cfg Config, recorder Recorder, log *slog.Logger, observers ...Observer)
 // Errors: of kind telemetry.ErrInvalid when the payload is malformed, already counted for the owner; telemetry.ErrUnavailable when
 // the pipe is closed. r is not called then.
 func (p *Pipe) Accept(m Message, r Receipt) error {
-	b := p.bursts.Get().(*burst)
-	defer p.bursts.Put(b)
-	defer b.reset()
-	now := m.At
-	if now == 0 {
-		now = telemetry.Now()
-	}
-	if err := b.read(&m, now); err != nil {
-		p.counters.malformed.Add(1)
-		p.problem(Problem{SensorID: m.SensorID, Malformed: 1, Reason: err.Error(), At: now})
+	b := NewBurst()
+	defer b.release()
+	if err := b.Add(m); err != nil {
+		p.Malformed(m.SensorID, err.Error())
 		return err
 	}
-	m.Shed = m.Shed && r == nil
+	return p.enter(b, m.Shed && r == nil, r)
+}
 
+// Enter is Accept for all messages of a burst, sent at QoS 0 and owed no receipt. It never blocks, and the burst must not be used
+// afterwards. The error is of kind telemetry.ErrUnavailable: the pipe is closed.
+func (p *Pipe) Enter(b *Burst) error {
+	defer b.release()
+	return p.enter(b, true, nil)
+}
+
+func (p *Pipe) enter(b *Burst, shed bool, r Receipt) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !m.Shed {
+	if !shed {
 		p.waitForRoomLocked()
 	}
 	if p.closed {
 		return errStopping
 	}
 	first := p.seq + 1
-	shed := m.Shed && p.queue.crowded(p.cfg)
-	p.counters.accepted[m.Via].Add(int64(len(b.readings)))
-	for i := range b.readings {
-		p.takeLocked(&b.readings[i], shed)
-	}
+	p.takeLocked(b.readings, shed)
 	if r != nil {
 		p.queue.receipts.push(receipt{first: first, last: p.seq, r: r})
 	}
@@ -222,22 +220,38 @@ func (p *Pipe) waitForRoomLocked() {
 	}
 }
 
-// takeLocked gives a reading its place, queues it and shows it to the observers.
-func (p *Pipe) takeLocked(r *telemetry.Reading, shed bool) {
-	p.seq++
-	r.Seq = p.seq
-	if shed {
-		p.counters.shed.Add(int64(p.queue.conflate(r, p.cfg)))
-	} else {
-		p.queue.push(r)
+// takeLocked gives readings their places, queues them and shows them to the observers.
+func (p *Pipe) takeLocked(readings []telemetry.Reading, shed bool) {
+	if len(readings) == 0 {
+		return
 	}
-	// One sent again is stored once by the store, which knows all keys. Here it is only kept from being shown twice.
-	if !r.Key.IsZero() && p.recent.seen(r.Key) {
-		p.counters.repeated.Add(1)
+	shed = shed && p.queue.crowded(p.cfg)
+	shown := 0
+	for i := range readings {
+		r := &readings[i]
+		p.seq++
+		r.Seq = p.seq
+		if shed {
+			p.counters.shed.Add(int64(p.queue.conflate(r, p.cfg)))
+		} else {
+			p.queue.push(r)
+		}
+		// One sent again is stored once by the store, which knows all keys. Here it is only kept from being shown twice.
+		if !r.Key.IsZero() && p.recent.seen(r.Key) {
+			p.counters.repeated.Add(1)
+			continue
+		}
+		if shown < i {
+			readings[shown] = *r
+		}
+		shown++
+	}
+	p.counters.accepted[readings[0].Via].Add(int64(len(readings)))
+	if shown == 0 {
 		return
 	}
 	for _, o := range p.observers {
-		o.Observe(r)
+		o.Observe(readings[:shown])
 	}
 }
 
@@ -254,7 +268,7 @@ func (p *Pipe) Refused(sensorID int64, reason string) {
 	p.problem(Problem{SensorID: sensorID, Refused: 1, Reason: bounded(reason), At: telemetry.Now()})
 }
 
-// Malformed counts, for the owner, a message that could not be understood and was no reading, such as a reply to no command.
+// Malformed counts, for the owner, a message that could not be understood: one that Burst.Add refused, or a reply to no command.
 func (p *Pipe) Malformed(sensorID int64, reason string) {
 	p.counters.malformed.Add(1)
 	p.problem(Problem{SensorID: sensorID, Malformed: 1, Reason: bounded(reason), At: telemetry.Now()})

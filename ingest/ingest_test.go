@@ -248,22 +248,22 @@ func TestAccept_ResentReadingIsShownOnceAndOfferedToTheStoreAgain(t *testing.T) 
 }
 
 func TestAccept_LetsGoOfPayloads(t *testing.T) {
-	var b burst
+	b := new(Burst)
 	m := message(1, `[`+strings.Repeat(`{"data":{}},`, 10)+`{"data":{}}]`)
-	if err := b.read(&m, telemetry.Now()); err != nil {
+	if err := b.Add(m); err != nil {
 		t.Fatal(err)
 	}
-	b.reset()
+	b.release()
 	for i, r := range b.readings[:cap(b.readings)] {
 		if r.Data != nil {
 			t.Fatalf("reading %d of an emptied burst still holds its data", i)
 		}
 	}
 	m = message(1, `[`+strings.Repeat(`{"data":{}},`, 999)+`{"data":{}}]`)
-	if err := b.read(&m, telemetry.Now()); err != nil {
+	if err := b.Add(m); err != nil {
 		t.Fatal(err)
 	}
-	if b.reset(); cap(b.readings) != 0 || cap(b.points) != 0 {
+	if b.release(); cap(b.readings) != 0 || cap(b.points) != 0 {
 		t.Errorf("a burst keeps room for %d readings after a huge batch, want none", cap(b.readings))
 	}
 }
@@ -303,4 +303,8 @@ func TestWatch_AddsObserversAfterTheOthers(t *testing.T) {
 
 type observerFunc func(*telemetry.Reading)
 
-func (f observerFunc) Observe(r *telemetry.Reading) { f(r) }
+func (f observerFunc) Observe(rs []telemetry.Reading) {
+	for i := range rs {
+		f(&rs[i])
+	}
+}

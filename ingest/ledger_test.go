@@ -66,7 +66,7 @@ func (l *ledger) data() (all []string) {
 // witness is an Observer that remembers. The pipe's lock guards it; read it when the pipe is quiet.
 type witness struct{ seen []telemetry.Reading }
 
-func (w *witness) Observe(r *telemetry.Reading) { w.seen = append(w.seen, *r) }
+func (w *witness) Observe(rs []telemetry.Reading) { w.seen = append(w.seen, rs...) }
 
 // notes is a Receipt that writes down what it is told and when.
 type notes struct {

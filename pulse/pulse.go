@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -99,18 +100,19 @@ type filter struct {
 }
 
 // Observe implements ingest.Observer.
-func (f filter) Observe(r *telemetry.Reading) {
-	if r.SensorID == sensorID {
-		f.pulse.observe(r)
+func (f filter) Observe(rs []telemetry.Reading) {
+	if rs[0].SensorID == sensorID {
+		f.pulse.observe(rs)
 		return
 	}
 	for _, o := range f.others {
-		o.Observe(r)
+		o.Observe(rs)
 	}
 }
 
-func (p *Pulse) observe(r *telemetry.Reading) {
-	if want := p.awaited.Load(); want == nil || string(r.Data) != *want {
+func (p *Pulse) observe(rs []telemetry.Reading) {
+	want := p.awaited.Load()
+	if want == nil || !slices.ContainsFunc(rs, func(r telemetry.Reading) bool { return string(r.Data) == *want }) {
 		return // of a test that was given up
 	}
 	select {

@@ -27,10 +27,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // door stands in for the broker, on pipes, so that time is the test's own. The real one is in drive's test.
 type door struct {
-	answers [][]byte                 // to the first packet, the second, and so on; after the last: silence
-	observe func(*telemetry.Reading) // called with the reading of the publish; nil: nobody sees it
-	stale   bool                     // that one is of an earlier test
-	sensor  string                   // who logged in
+	answers [][]byte                  // to the first packet, the second, and so on; after the last: silence
+	observe func([]telemetry.Reading) // called with the reading of the publish; nil: nobody sees it
+	stale   bool                      // that one is of an earlier test
+	sensor  string                    // who logged in
 }
 
 func (d *door) dial(context.Context) (net.Conn, error) {
@@ -54,7 +54,7 @@ func (d *door) dial(context.Context) (net.Conn, error) {
 				if d.stale {
 					data = []byte(`{"test":1}`)
 				}
-				d.observe(&telemetry.Reading{SensorID: -1, Serial: d.sensor, Data: data})
+				d.observe([]telemetry.Reading{{SensorID: -1, Serial: d.sensor, Data: data}})
 			}
 			if answer == nil {
 				_, _ = io.Copy(io.Discard, server)
@@ -81,7 +81,7 @@ func newDirectory(t *testing.T) *auth.Directory {
 
 type observer struct{ seen atomic.Int64 }
 
-func (o *observer) Observe(*telemetry.Reading) { o.seen.Add(1) }
+func (o *observer) Observe(rs []telemetry.Reading) { o.seen.Add(int64(len(rs))) }
 
 func TestPulse_HearsOnlyWhatWentTheWholeWay(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -128,9 +128,9 @@ func TestPulse_OthersSeeAllElse(t *testing.T) {
 	p := pulse.New(pulse.Config{}, newDirectory(t), slog.New(slog.DiscardHandler))
 	o := p.Before(&a, &b)
 	for id := range int64(3) {
-		o.Observe(&telemetry.Reading{SensorID: id + 1})
+		o.Observe([]telemetry.Reading{{SensorID: id + 1}})
 	}
-	o.Observe(&telemetry.Reading{SensorID: -1})
+	o.Observe([]telemetry.Reading{{SensorID: -1}})
 	if a.seen.Load() != 3 || b.seen.Load() != 3 {
 		t.Errorf("got %d and %d, want 3 each", a.seen.Load(), b.seen.Load())
 	}
