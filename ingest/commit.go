@@ -17,9 +17,10 @@ func (p *Pipe) commit() {
 		// nobody is ready this costs nothing.
 		runtime.Gosched()
 		p.mu.Lock()
-		for p.queue.empty() && !p.due && !p.closed {
+		for !p.workLocked() {
 			p.work.Wait()
 		}
+		p.overdue = false
 		if p.queue.empty() && len(p.problems) == 0 && p.closed {
 			p.mu.Unlock()
 			return
@@ -35,11 +36,15 @@ func (p *Pipe) commit() {
 	}
 }
 
-// answersHere is how many receipts of a batch may answer in the committer's goroutine: a write to a socket takes some 5 µs, so that is
-// about as long as a small transaction.
-const answersHere = 64
+// answersHere is how many receipts of a batch answer in the committer's goroutine at least, and maxAnswersHere at most: a write to a socket
+// takes some 3 µs, and waking another goroutine for a few of them takes longer.
+const (
+	answersHere    = 8
+	maxAnswersHere = 64
+)
 
-// tell lets the receipts of one batch hear its fate, in order.
+// tell lets the receipts of one batch hear its fate, in order, and then those that can answer. Of many, half answer elsewhere: they are
+// asked first, so that both halves leave at the same time.
 func tell(receipts []receipt, err error) {
 	for _, r := range receipts {
 		if a, ok := r.r.(Answerer); ok {
@@ -48,9 +53,15 @@ func tell(receipts []receipt, err error) {
 			r.r.Committed(err)
 		}
 	}
-	for i, r := range receipts {
+	here := min(max(answersHere, len(receipts)/2), maxAnswersHere, len(receipts))
+	answer(receipts[here:], false)
+	answer(receipts[:here], true)
+}
+
+func answer(receipts []receipt, here bool) {
+	for _, r := range receipts {
 		if a, ok := r.r.(Answerer); ok {
-			a.Answer(i < answersHere)
+			a.Answer(here)
 		}
 	}
 }

@@ -77,7 +77,7 @@ func TestReceipt_CoversAllOfAMessage(t *testing.T) {
 			return nil
 		}
 		p := New(Config{BatchReadings: 3}, store, quiet)
-		mustAccept(t, p, message(1, `{}`), nil)
+		mustAccept(t, p, message(1, `{}`), anybody)
 		synctest.Wait() // seq 1 is with the store; what follows waits
 		var receipts notes
 		mustAccept(t, p, message(1, `[{"data":{}},{"data":{}},{"data":{}},{"data":{}},{"data":{}}]`), receipts.note("large")) // 2 to 6

@@ -77,7 +77,7 @@ func TestAccept_FillsTheReading(t *testing.T) {
 		} {
 			m := message(7, tc.payload)
 			m.Via = telemetry.ViaHTTP
-			mustAccept(t, p, m, nil)
+			mustAccept(t, p, m, anybody)
 			synctest.Wait()
 			got := store.readings[len(store.readings)-1]
 			if got.Time != tc.time || got.ReceivedAt != now || got.Suspect != tc.suspect || got.Key.IsZero() == tc.keyed ||
@@ -141,7 +141,7 @@ func TestAccept_OverloadConflatesQoS0AndCountsIt(t *testing.T) {
 		g := newGate()
 		store, watch := &ledger{before: g.wait}, &witness{}
 		p := New(Config{QueueReadings: 10}, store, quiet, watch)
-		mustAccept(t, p, message(0, `{"first":0}`), nil)
+		mustAccept(t, p, message(0, `{"first":0}`), anybody)
 		synctest.Wait()
 		for i := range 8 { // up to four fifths QoS 0 is kept like any other
 			mustAccept(t, p, shed(message(1, fmt.Sprintf(`{"kept":%d}`, i))), nil)

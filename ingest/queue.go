@@ -81,6 +81,9 @@ func (q *queue) empty() bool {
 	return q.readings.len() == 0 && len(q.newest) == 0 && q.entries.len() == 0
 }
 
+// awaited reports whether somebody asks about what waits, or it is changes: those are few, and tell what became of promises.
+func (q *queue) awaited() bool { return q.receipts.len() > 0 || q.entries.len() > 0 }
+
 // batch is what the committer takes at once. Its memory is used again.
 type batch struct {
 	readings []telemetry.Reading
