@@ -22,7 +22,6 @@ func TestEndToEnd_RuleIsToldEverywhere(t *testing.T) {
 	viewer := ann.watch("SN1")
 	lines := s.mosquittoSub(ann, "alerts/+")
 	ann.call("POST", "/api/v1/rules", map[string]any{"name": "Too hot", "serial_no": "SN1", "metric": "t", "op": ">", "value": 30, "clear_value": 28}, 201, nil)
-	time.Sleep(time.Second) // it judges what comes from now on
 	for _, v := range []float64{20, 31, 29, 28} {
 		if !ann.measures("SN1", secret, v) {
 			t.Fatal("not stored")
@@ -61,7 +60,7 @@ func TestRules_KilledAtAnyMomentOpenOneEach(t *testing.T) {
 			secrets[serial] = ann.sensor(serial)
 			ann.call("PATCH", "/api/v1/sensors/"+serial, map[string]any{"tags": []string{"attic"}}, 200, nil)
 		}
-		time.Sleep(1100 * time.Millisecond)
+		s.settled("rule_sensors", float64(len(secrets)))
 	}
 	for round := range rounds {
 		tidy(round)

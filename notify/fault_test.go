@@ -48,7 +48,11 @@ func request(c net.Conn) {
 // address is in a log or an error.
 func TestDesk_NoReceiverHoldsUpOthers(t *testing.T) {
 	h := newHouse(t)
-	var metadata atomic.Int64
+	var metadata, hanging atomic.Int64
+	hang := func(c *net.TCPConn) {
+		hanging.Add(1)
+		_, _ = io.Copy(io.Discard, c)
+	}
 	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { metadata.Add(1) }))
 	t.Cleanup(inside.Close)
 	var sent atomic.Int64
@@ -63,15 +67,16 @@ func TestDesk_NoReceiverHoldsUpOthers(t *testing.T) {
 		url  string
 		want string // part of the reason
 	}{
-		"hangs before the answer": {rawServer(t, func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }), "no answer within 5s"},
+		"hangs before the answer": {rawServer(t, hang), "no answer within 5s"},
 		"hangs within the answer": {rawServer(t, func(c *net.TCPConn) {
 			request(c)
 			_, _ = io.WriteString(c, "HTTP/1.1 500 Oh\r\nContent-Le")
-			_, _ = io.Copy(io.Discard, c)
+			hang(c)
 		}), "no answer within 5s"},
 		"drips": {rawServer(t, func(c *net.TCPConn) {
 			request(c)
 			_, _ = io.WriteString(c, "HTTP/1.1 500 Oh\r\nX: ")
+			hanging.Add(1)
 			for {
 				if _, err := io.WriteString(c, "x"); err != nil {
 					return
@@ -115,7 +120,7 @@ func TestDesk_NoReceiverHoldsUpOthers(t *testing.T) {
 	good := newReceiver(t, nil)
 	h.webhook(h.bob, good.URL)
 	h.notice("A1", "fault", notify.Warning)
-	time.Sleep(200 * time.Millisecond) // until everybody hangs who will
+	h.eventually("those hang who will", func() bool { return hanging.Load() == 3 })
 	started := time.Now()
 	for i := range 20 {
 		h.notice("B1", fmt.Sprint("n", i), notify.Warning)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -117,25 +118,21 @@ func TestEntries_OfOneBucketAreOneAndCounted(t *testing.T) {
 
 // Those that come while a transaction runs share the next one, and each is told when it is durable.
 func TestEntries_ThatComeTogetherAreCommittedTogether(t *testing.T) {
-	d := openNew(t)
-	d.write.turn <- struct{}{} // as a transaction that runs
-	var all sync.WaitGroup
-	for i := range 50 {
-		all.Go(func() { enter(t, d, "", deed(fmt.Sprint(i), now())) })
-	}
-	for waiting := 0; waiting < 50; time.Sleep(time.Millisecond) {
-		d.entering.mu.Lock()
-		if d.entering.next != nil {
-			waiting = len(d.entering.next.items)
+	synctest.Test(t, func(t *testing.T) {
+		d := openNew(t)
+		d.write.turn <- struct{}{} // as a transaction that runs
+		var all sync.WaitGroup
+		for i := range 50 {
+			all.Go(func() { enter(t, d, "", deed(fmt.Sprint(i), now())) })
 		}
-		d.entering.mu.Unlock()
-	}
-	before := d.write.served.Load()
-	<-d.write.turn
-	all.Wait()
-	if n := d.write.served.Load() - before; n != 1 || len(entries(t, d, audit.Query{})) != 50 {
-		t.Errorf("got %d transactions and %d entries, want 1 and 50", n, len(entries(t, d, audit.Query{})))
-	}
+		synctest.Wait() // until all wait
+		before := d.write.served.Load()
+		<-d.write.turn
+		all.Wait()
+		if n := d.write.served.Load() - before; n != 1 || len(entries(t, d, audit.Query{})) != 50 {
+			t.Errorf("got %d transactions and %d entries, want 1 and 50", n, len(entries(t, d, audit.Query{})))
+		}
+	})
 }
 
 func TestForgetEntries_DeletesWhatIsOldAndNothingElse(t *testing.T) {

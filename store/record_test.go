@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
@@ -174,28 +176,21 @@ func TestRecord_NothingIsNotACommit(t *testing.T) {
 
 // Record must not wait behind work nobody waits for, nor be overtaken for long.
 func TestWriter_ServesInTheOrderOfArrival(t *testing.T) {
-	d := openNew(t)
-	w := d.write
-	w.turn <- struct{}{}
-	var order []int
-	done := make(chan struct{})
-	for i := range 5 {
-		queued := make(chan struct{})
-		go func() {
-			close(queued)
-			_ = w.exclusive(t.Context(), func() error { order = append(order, i); return nil })
-			done <- struct{}{}
-		}()
-		<-queued
-		time.Sleep(5 * time.Millisecond) // let it reach the channel; nothing else tells
-	}
-	<-w.turn
-	for range 5 {
-		<-done
-	}
-	if !slices.IsSorted(order) {
-		t.Errorf("order of service: got %v", order)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := openNew(t).write
+		w.turn <- struct{}{}
+		var order []int
+		var all sync.WaitGroup
+		for i := range 5 {
+			all.Go(func() { _ = w.exclusive(t.Context(), func() error { order = append(order, i); return nil }) })
+			synctest.Wait() // until it queues up
+		}
+		<-w.turn
+		all.Wait()
+		if !slices.IsSorted(order) || len(order) != 5 {
+			t.Errorf("order of service: got %v", order)
+		}
+	})
 }
 
 func TestRecord_WaitsWhileAnotherProcessHoldsTheFile(t *testing.T) {

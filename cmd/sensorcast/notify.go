@@ -41,7 +41,7 @@ func (t *telling) webhookAllow() ([]netip.Prefix, error) {
 // sealChannels is the purpose of the key that channels' addresses are sealed with.
 const sealChannels = "channels"
 
-// startDesk opens the desk that tells people of their alerts. It stops, having finished what it is sending, before the store does.
+// startDesk opens the desk that tells people of their alerts, at once. It stops, having finished what it is sending, before the store does.
 func (s *server) startDesk() error {
 	allow, err := s.settings.webhookAllow()
 	if err != nil {
@@ -53,6 +53,7 @@ func (s *server) startDesk() error {
 	}
 	s.desk = notify.New(notify.Config{Allow: allow}, deps, s.log)
 	s.background("notices", s.desk.Run)
+	s.watch.Incidents().Tell(waker{s.desk})
 	return nil
 }
 

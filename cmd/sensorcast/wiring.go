@@ -106,7 +106,7 @@ func (s *server) openWatch() error {
 // startWatch begins to decide, last of all and so stopped first: nobody is found silent while the doors open or close.
 func (s *server) startWatch() {
 	s.watch.Tell(s.hub, s.broker)
-	s.watch.Incidents().Tell(s.hub, s.broker, waker{s.desk})
+	s.watch.Incidents().Tell(s.hub, s.broker)
 	s.watch.Consult(s.broker)
 	s.watch.Suspect(s.pulse.Hears)
 	s.background("silence watch", s.watch.Run)
