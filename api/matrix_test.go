@@ -229,6 +229,7 @@ func matrix() map[string]row {
 
 		"list-sessions":         forPeople(200, nil),
 		"end-session":           forPeople(404, nil),
+		"end-other-sessions":    forPeople(204, nil),
 		"get-second-factor":     forPeople(200, nil),
 		"enrol-second-factor":   forPeople(422, fields{"password": "not the password"}),
 		"confirm-second-factor": forPeople(404, fields{"code": "123456"}),

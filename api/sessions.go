@@ -23,6 +23,12 @@ func (a *API) sessionRoutes() {
 		Security:    person(),
 	}, a.listSessions)
 	handle(a, huma.Operation{
+		OperationID: "end-other-sessions", Method: http.MethodDelete, Path: sessions, Tags: []string{tagAccounts},
+		Summary:     "End all of one's sessions but the one that asks",
+		Description: "Their tokens and sockets end with them, and so does what the password opened over MQTT. API tokens stay.",
+		Security:    person(),
+	}, a.endOtherSessions)
+	handle(a, huma.Operation{
 		OperationID: "end-session", Method: http.MethodDelete, Path: sessions + "/{session_id}", Tags: []string{tagAccounts},
 		Summary:     "End one of one's own sessions",
 		Description: "Its tokens and sockets end with it.",
@@ -99,6 +105,10 @@ func parseSessionCursor(text string) (place auth.Session, err error) {
 		return place, telemetry.Invalid("cursor", "is not one this list gave out")
 	}
 	return auth.Session{CreatedAt: telemetry.Millis(created), ID: id}, nil
+}
+
+func (a *API) endOtherSessions(ctx context.Context, _ *struct{}) (*struct{}, error) {
+	return nil, a.deps.Auth.EndOtherSessions(ctx, principal(ctx))
 }
 
 type sessionInput struct {

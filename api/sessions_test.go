@@ -64,6 +64,28 @@ func TestSessions_SayFromWhereAndWhichIsThisOne(t *testing.T) {
 	}
 }
 
+func TestSessions_EndAllButTheOneThatAsks(t *testing.T) {
+	h := newHouse(t)
+	ada, bob := h.person("ada"), h.person("bob")
+	var lost []fields
+	for range 3 {
+		lost = append(lost, h.call("POST", "/api/v1/auth/login", "", fields{"login": "ada", "password": goodPassword}).want(http.StatusOK).fields())
+	}
+	for range 2 { // none being left is no error
+		h.call("DELETE", "/api/v1/users/me/sessions", ada.access, nil).want(http.StatusNoContent)
+	}
+	for _, grant := range lost {
+		h.call("GET", "/api/v1/users/me", grant["access_token"].(string), nil).want(http.StatusUnauthorized)
+		h.call("POST", "/api/v1/auth/refresh", "", fields{"refresh_token": grant["refresh_token"]}).want(http.StatusUnauthorized)
+	}
+	if left := h.sessions(ada); len(left) != 1 || !left[0].Current {
+		t.Errorf("sessions left: got %+v, want the one that asks", left)
+	}
+	if left := h.sessions(bob); len(left) != 1 {
+		t.Errorf("bob's sessions: got %+v, want the one untouched", left)
+	}
+}
+
 func TestSessions_EndOneAndOnlyOnesOwn(t *testing.T) {
 	h := newHouse(t)
 	ada, bob := h.person("ada"), h.person("bob")

@@ -244,6 +244,9 @@ func TestLogin_DoesNotSurviveAnEndThatItOverlapped(t *testing.T) {
 		},
 		"deletion":   func(s *auth.Service, ada, _ auth.Principal) error { return s.DeleteAccount(t.Context(), ada, password) },
 		"logout-all": func(s *auth.Service, ada, _ auth.Principal) error { return s.LogoutAll(t.Context(), ada.UserID) },
+		"end of all others": func(s *auth.Service, ada, _ auth.Principal) error {
+			return s.EndOtherSessions(t.Context(), ada)
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			f, store := withInterruptions(t)
@@ -260,8 +263,12 @@ func TestLogin_DoesNotSurviveAnEndThatItOverlapped(t *testing.T) {
 				t.Errorf("login overlapped by %s: got %v, %v, want ErrUnauthenticated", what, g, err)
 			}
 			ended, err := f.Store.EndedSince(t.Context(), 0)
-			if err != nil || len(ended) != 2 && what != "password change" || len(ended) != 1 && what == "password change" {
-				t.Errorf("sessions ended: got %v, %v, want the one it opened too", ended, err)
+			want := 2
+			if what == "password change" || what == "end of all others" {
+				want = 1 // the session that asked goes on
+			}
+			if err != nil || len(ended) != want {
+				t.Errorf("sessions ended: got %v, %v, want %d, the one it opened too", ended, err, want)
 			}
 		})
 	}

@@ -190,6 +190,48 @@ func TestLogoutAll_EndsEverySessionOfTheAccount(t *testing.T) {
 	mustRefresh(t, f, other.RefreshToken)
 }
 
+func TestEndOtherSessions_LeavesTheOneThatAsks(t *testing.T) {
+	f, ada, bob := withSensors(t, auth.Config{})
+	bearer, _ := mustBear(t, f, ada, auth.TokenDraft{Scopes: read})
+	var lost []auth.Grant
+	for range 3 {
+		g, err := f.Service.Login(t.Context(), logsIn("ada", password, afar))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost = append(lost, g)
+	}
+	other := mustPrincipal(t, f, lost[0])
+	overMQTT, err := f.Service.Password(t.Context(), "ada", password, afar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes := watch(f)
+	if err := f.Service.EndOtherSessions(t.Context(), ada); err != nil {
+		t.Errorf("EndOtherSessions: got %v, want nil", err)
+	}
+	want := []auth.Change{{Kind: auth.UserEnded, UserID: ada.UserID, SessionID: ada.SessionID}}
+	if got := changes.take(); !slices.Equal(got, want) {
+		t.Errorf("changes: got %+v, want %+v", got, want)
+	}
+	wantOver(t, f, lost...)
+	for what, p := range map[string]auth.Principal{"another session": other, "a login over MQTT": overMQTT} {
+		if f.Service.Live(p) {
+			t.Errorf("%s: got it live, want it over", what)
+		}
+	}
+	for what, p := range map[string]auth.Principal{"the session that asks": ada, "an API token": bearer, "somebody else": bob} {
+		if !f.Service.Live(p) {
+			t.Errorf("%s: got it over, want it live", what)
+		}
+	}
+	for _, p := range []auth.Principal{bearer, overMQTT, {}} {
+		if err := f.Service.EndOtherSessions(t.Context(), p); !errors.Is(err, telemetry.ErrForbidden) || !f.Service.Live(ada) {
+			t.Errorf("%+v: got %v, want ErrForbidden and ada's session untouched", p, err)
+		}
+	}
+}
+
 // TestService_RemembersAnEndedSessionAsLongAsItsTokens: the list of ended sessions forgets, and never too early.
 func TestService_RemembersAnEndedSessionAsLongAsItsTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -32,6 +32,15 @@ func (s *Service) EndSessionOf(ctx context.Context, p Principal, id string) erro
 	return s.endSession(ctx, p.UserID, id)
 }
 
+// EndOtherSessions ends all that p's account has open but p's own session: the other sessions with their access tokens and sockets, and MQTT
+// connections that proved the password. API tokens go on. telemetry.ErrForbidden for who has no session.
+func (s *Service) EndOtherSessions(ctx context.Context, p Principal) error {
+	if p.Kind != Person || p.SessionID == "" {
+		return fmt.Errorf("%s has no session: %w", p.Kind, telemetry.ErrForbidden)
+	}
+	return s.endSessions(context.WithoutCancel(ctx), p.UserID, p.SessionID)
+}
+
 // EndSession ends the session p's access token belongs to, like Logout. telemetry.ErrInvalid for a principal without a session.
 func (s *Service) EndSession(ctx context.Context, p Principal) error {
 	if p.Kind != Person || p.SessionID == "" {

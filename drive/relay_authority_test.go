@@ -71,6 +71,9 @@ var changes = []struct {
 	{"session", func(c *account) (string, string, *person, any) {
 		return "DELETE", "/users/me/sessions/" + c.second.sessions()[1], c.second, nil // by the next to last login
 	}, map[string]fate{firstOfA: loggedOut}},
+	{"other-sessions", func(c *account) (string, string, *person, any) {
+		return "DELETE", "/users/me/sessions", c.second, nil
+	}, map[string]fate{firstOfA: loggedOut, mqttPerson: revoked}},
 	{"factor", func(c *account) (string, string, *person, any) {
 		return "POST", "/users/me/second-factor/confirm", c.second, map[string]any{"code": c.second.enrol()}
 	}, map[string]fate{firstOfA: loggedOut, mqttPerson: revoked}},

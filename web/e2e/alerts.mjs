@@ -1,56 +1,23 @@
 // Silence under one's eyes: a real sensor falls silent, the page says so, somebody looks after it, a signed webhook tells a program, it comes back.
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { launch, screens, shoot } from './browser.mjs';
-import { startServer } from './server.mjs';
-import { Watchdog } from './watchdog.mjs';
+import { join } from 'node:path';
+import { shoot } from './browser.mjs';
+import { looks, origin, own, play, serve, server, shots, step, tab, waitMs, watchdog } from './stage.mjs';
 
-const here = fileURLToPath(new URL('.', import.meta.url));
-const binary = resolve(process.env.SENSORCAST_BIN || join(here, '../../bin/sensorcast'));
-const shots = join(here, 'shots');
-const waitMs = 20_000;
 /** Silences are gathered for most of a minute before anybody is told, in case there are many. */
 const toldMs = 90_000;
 const password = 'a long enough passphrase 42';
-const watchdog = new Watchdog();
-const step = (text) => console.log(`· ${text}`);
 
-const dataDir = mkdtempSync(join(tmpdir(), 'sensorcast-e2e-'));
-mkdirSync(shots, { recursive: true });
-let server;
-let browser;
 let receiver;
-try {
-  browser = await launch();
-  receiver = await listen();
-  server = await startServer(binary, dataDir, {}, ['--webhook-allow', '127.0.0.0/8']);
+await play('e2e of alerts', async () => {
+  receiver = own(await listen());
+  await serve(['--webhook-allow', '127.0.0.0/8']);
   step(`server at ${server.addr.http}, a receiver at ${receiver.url}`);
   await gallery(await journey());
-  watchdog.check();
-  console.log('e2e of alerts passed');
-} catch (failure) {
-  console.error(`e2e of alerts failed: ${failure.stack ?? failure}`);
-  if (watchdog.complaints.length > 0) console.error(`the pages also said:\n  ${watchdog.complaints.join('\n  ')}`);
-  if (server) console.error(`last lines of the server's log:\n${server.log.slice(-15).join('\n')}`);
-  process.exitCode = 1;
-} finally {
-  await browser?.close();
-  receiver?.close();
-  await server?.stop().catch((failure) => {
-    console.error(String(failure));
-    process.exitCode = 1;
-  });
-  rmSync(dataDir, { recursive: true, force: true });
-}
+});
 
 async function journey() {
-  const context = await browser.newContext(screens.desk);
-  context.setDefaultTimeout(waitMs);
-  const page = await context.newPage();
-  await watchdog.watch(page, 'journey');
+  const page = await tab('journey');
   await page.goto(`${origin()}/register`);
   await page.fill('[name=username]', 'ada');
   await page.fill('[name=email]', 'ada@example.org');
@@ -154,8 +121,8 @@ async function journey() {
   await page.locator('dd', { hasText: /^15 min$/ }).waitFor();
   step('the rhythm is told in words, and a silence set by hand');
   await judge(page, roof);
-  const cookies = await context.storageState();
-  await context.close();
+  const cookies = await page.context().storageState();
+  await page.context().close();
   return cookies;
 }
 
@@ -209,42 +176,32 @@ async function addWebhook(page) {
 
 /** Every page on both screens in both themes. */
 async function gallery(cookies) {
-  let storageState = cookies;
-  for (const [screen, options] of Object.entries(screens)) {
-    for (const colorScheme of ['light', 'dark']) {
-      const label = `${screen}-${colorScheme}`;
-      const context = await browser.newContext({ ...options, colorScheme, storageState });
-      context.setDefaultTimeout(waitMs);
-      const page = await context.newPage();
-      await watchdog.watch(page, label);
-      await page.goto(`${origin()}/alerts`);
-      await page.locator('[data-state=open]').first().waitFor();
-      await page.locator('[data-state=resolved]').first().waitFor();
-      await shoot(page, join(shots, `${label}-alerts.png`));
-      await page.goto(`${origin()}/sensors/CEL-1`);
-      await page.locator('[data-testid=timeline] figure').waitFor();
-      await shoot(page, join(shots, `${label}-sensor-alert.png`));
-      await page.goto(`${origin()}/alerts/rules`);
-      await page.getByText('temperature is above').waitFor();
-      await shoot(page, join(shots, `${label}-rules.png`));
-      await page.getByRole('button', { name: 'Edit Too warm' }).click();
-      await page.getByRole('button', { name: 'Try it' }).click();
-      await page.locator('[data-testid=verdict]').waitFor();
-      await shoot(page, join(shots, `${label}-rule-form.png`));
-      await page.goto(`${origin()}/alerts/channels`);
-      await page.locator('article').nth(1).waitFor();
-      await shoot(page, join(shots, `${label}-channels.png`));
-      await page.getByRole('button', { name: 'Add', exact: true }).click();
-      await page.locator('[data-kind=email]').click();
-      await page.getByText('This server sends no mail').waitFor();
-      await page.getByRole('button', { name: 'Back' }).click();
-      await page.locator('[data-kind=ntfy]').click();
-      await page.getByLabel('Quiet hours').check();
-      await shoot(page, join(shots, `${label}-channel-form.png`));
-      storageState = await context.storageState();
-      await context.close();
-      step(`${label}: pages look as they should`);
-    }
+  for await (const { label, page } of looks(cookies)) {
+    await page.goto(`${origin()}/alerts`);
+    await page.locator('[data-state=open]').first().waitFor();
+    await page.locator('[data-state=resolved]').first().waitFor();
+    await shoot(page, join(shots, `${label}-alerts.png`));
+    await page.goto(`${origin()}/sensors/CEL-1`);
+    await page.locator('[data-testid=timeline] figure').waitFor();
+    await shoot(page, join(shots, `${label}-sensor-alert.png`));
+    await page.goto(`${origin()}/alerts/rules`);
+    await page.getByText('temperature is above').waitFor();
+    await shoot(page, join(shots, `${label}-rules.png`));
+    await page.getByRole('button', { name: 'Edit Too warm' }).click();
+    await page.getByRole('button', { name: 'Try it' }).click();
+    await page.locator('[data-testid=verdict]').waitFor();
+    await shoot(page, join(shots, `${label}-rule-form.png`));
+    await page.goto(`${origin()}/alerts/channels`);
+    await page.locator('article').nth(1).waitFor();
+    await shoot(page, join(shots, `${label}-channels.png`));
+    await page.getByRole('button', { name: 'Add', exact: true }).click();
+    await page.locator('[data-kind=email]').click();
+    await page.getByText('This server sends no mail').waitFor();
+    await page.getByRole('button', { name: 'Back' }).click();
+    await page.locator('[data-kind=ntfy]').click();
+    await page.getByLabel('Quiet hours').check();
+    await shoot(page, join(shots, `${label}-channel-form.png`));
+    step(`${label}: pages look as they should`);
   }
 }
 
@@ -302,8 +259,4 @@ async function call(method, path, body, token) {
   if (!reply.ok) throw new Error(`${method} ${path}: ${reply.status} ${await reply.text()}`);
   const text = await reply.text();
   return text === '' ? null : JSON.parse(text);
-}
-
-function origin() {
-  return `http://${server.addr.http}`;
 }

@@ -1,35 +1,26 @@
 // The client of web/client against the binary in a real browser: the README's page as it stands, then what happens when lines break.
-//   SENSORCAST_BIN  the binary (default ../bin/sensorcast)
-//   CHROMIUM        the browser (default /usr/bin/chromium)
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { launch } from './browser.mjs';
+import { join } from 'node:path';
 import { layLine } from './line.mjs';
-import { startServer } from './server.mjs';
+import { freePort } from './server.mjs';
+import { browser, here, origin, own, play, same, serve, server, step, work } from './stage.mjs';
 
-const here = fileURLToPath(new URL('.', import.meta.url));
-const binary = resolve(process.env.SENSORCAST_BIN || join(here, '../../bin/sensorcast'));
 const readme = readFileSync(join(here, '../client/README.md'), 'utf8');
 const patienceMs = 15_000;
-const step = (text) => console.log(`· ${text}`);
 
-const work = mkdtempSync(join(tmpdir(), 'sensorcast-client-'));
-const dataDir = join(work, 'data');
 /** Everything any page wrote to its console, and every ticket and token that was given out: the one must not hold the other. */
 const written = [];
 const tickets = [];
 const tokens = [];
-let server, browser, token, line, pages, foreign;
+let token, line, pages, foreign;
 const readmePort = await freePort();
-try {
-  [pages, foreign, browser] = await Promise.all([servePages(), servePages(), launch()]);
-  const origins = [pages.origin, `http://localhost:${readmePort}`];
-  server = await startServer(binary, dataDir, {}, ['--allowed-origins', origins.join(',')]);
-  line = await layLine(server.addr.http);
+await play('client e2e', async () => {
+  pages = own(await servePages());
+  foreign = own(await servePages());
+  await serve(['--allowed-origins', `${pages.origin},http://localhost:${readmePort}`]);
+  line = own(await layLine(server.addr.http));
   token = (await post('/auth/register', { username: 'ada', email: 'ada@example.org', password: 'a long enough passphrase 42', first_name: 'Ada', last_name: 'L' })).access_token;
   await theReadmesPage();
   await commands();
@@ -39,22 +30,7 @@ try {
   await aRestart();
   await aRate();
   nothingSecretWritten();
-  console.log('client e2e passed');
-} catch (failure) {
-  console.error(`client e2e failed: ${failure.stack ?? failure}`);
-  if (server) console.error(`last lines of the server's log:\n${server.log.slice(-15).join('\n')}`);
-  process.exitCode = 1;
-} finally {
-  await browser?.close();
-  line?.close();
-  pages?.close();
-  foreign?.close();
-  await server?.stop().catch((failure) => {
-    console.error(String(failure));
-    process.exitCode = 1;
-  });
-  rmSync(work, { recursive: true, force: true });
-}
+});
 
 /** Nothing is changed in the README's two files but the name of the server. */
 async function theReadmesPage() {
@@ -151,9 +127,8 @@ async function aRestart() {
   await sensor.publish({ value: 1 });
   await page.evaluate(() => window.values(1));
   const given = tickets.length;
-  const addr = server.addr;
   await server.stop();
-  server = await startServer(binary, dataDir, addr, ['--allowed-origins', pages.origin]);
+  await serve(['--allowed-origins', pages.origin]);
   await sensor.publish({ value: 2 });
   await page.evaluate(() => window.values(2));
   const { readings, hellos } = await heard(page);
@@ -249,10 +224,6 @@ async function request(method, path, body, bearer = token) {
   return text && JSON.parse(text);
 }
 
-function origin() {
-  return `http://${server.addr.http}`;
-}
-
 async function servePages() {
   const script = readFileSync(join(here, 'client-page.mjs'));
   const http = createServer((request, response) => {
@@ -264,22 +235,10 @@ async function servePages() {
   return { origin: `http://127.0.0.1:${http.address().port}`, close: () => (http.close(), http.closeAllConnections()) };
 }
 
-async function freePort() {
-  const http = createServer();
-  await new Promise((done) => http.listen(0, '127.0.0.1', done));
-  const { port } = http.address();
-  await new Promise((done) => http.close(done));
-  return port;
-}
-
 async function reachable(url) {
   for (const end = Date.now() + patienceMs; ; ) {
     if (await fetch(url).then(() => true, () => false)) return;
     if (Date.now() > end) throw new Error(`nothing answers at ${url}`);
     await new Promise((done) => setTimeout(done, 50));
   }
-}
-
-function same(got, want, what) {
-  if (JSON.stringify(got) !== JSON.stringify(want)) throw new Error(`${what}: got ${JSON.stringify(got)}, want ${JSON.stringify(want)}`);
 }

@@ -1,48 +1,25 @@
 // Event streams in a real browser, by its own EventSource: pages of the server, of an allowed origin and of a foreign one, and a cut line.
-//   SENSORCAST_BIN  the binary (default ../bin/sensorcast)
-//   CHROMIUM        the browser (default /usr/bin/chromium)
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { launch } from './browser.mjs';
+import { join } from 'node:path';
 import { layLine } from './line.mjs';
-import { startServer } from './server.mjs';
+import { browser, here, origin, own, play, same, serve, server, step } from './stage.mjs';
 
-const here = fileURLToPath(new URL('.', import.meta.url));
-const binary = resolve(process.env.SENSORCAST_BIN || join(here, '../../bin/sensorcast'));
 const script = readFileSync(join(here, 'events-page.mjs'));
-const step = (text) => console.log(`· ${text}`);
 
-const dataDir = mkdtempSync(join(tmpdir(), 'sensorcast-events-'));
-let server, browser, line, home, foreign, token, secret;
-try {
-  [home, foreign, browser] = await Promise.all([servePage(), servePage(), launch()]);
-  server = await startServer(binary, dataDir, {}, ['--allowed-origins', home.origin]);
-  line = await layLine(server.addr.http);
+let line, home, foreign, token, secret;
+await play('events e2e', async () => {
+  home = own(await servePage());
+  foreign = own(await servePage());
+  await serve(['--allowed-origins', home.origin]);
+  line = own(await layLine(server.addr.http));
   const person = { username: 'ada', email: 'ada@example.org', password: 'a long enough passphrase 42', first_name: 'Ada', last_name: 'L' };
   token = (await post('/auth/register', person)).access_token;
   secret = (await post('/sensors', { serial_no: 'SN1', name: 'Greenhouse' })).secret_key;
   await theServersOwnPage();
   await aCutLineAndTheEnd();
   await aForeignPage();
-  console.log('events e2e passed');
-} catch (failure) {
-  console.error(`events e2e failed: ${failure.stack ?? failure}`);
-  if (server) console.error(`last lines of the server's log:\n${server.log.slice(-15).join('\n')}`);
-  process.exitCode = 1;
-} finally {
-  await browser?.close();
-  line?.close();
-  home?.close();
-  foreign?.close();
-  await server?.stop().catch((failure) => {
-    console.error(String(failure));
-    process.exitCode = 1;
-  });
-  rmSync(dataDir, { recursive: true, force: true });
-}
+});
 
 /** Under the policy the server gives its pages. */
 async function theServersOwnPage() {
@@ -122,10 +99,6 @@ async function post(path, body, bearer = token) {
   return text && JSON.parse(text);
 }
 
-function origin() {
-  return `http://${server.addr.http}`;
-}
-
 async function servePage() {
   const http = createServer((request, response) => {
     const module = request.url === '/events-page.mjs';
@@ -134,8 +107,4 @@ async function servePage() {
   });
   await new Promise((done) => http.listen(0, '127.0.0.1', done));
   return { origin: `http://127.0.0.1:${http.address().port}`, close: () => (http.close(), http.closeAllConnections()) };
-}
-
-function same(got, want, what) {
-  if (JSON.stringify(got) !== JSON.stringify(want)) throw new Error(`${what}: got ${JSON.stringify(got)}, want ${JSON.stringify(want)}`);
 }

@@ -1,19 +1,11 @@
 // MQTT from a page: MQTT.js in a real browser, through the binary's /mqtt.
-//   SENSORCAST_BIN  the binary (default ../bin/sensorcast)
-//   CHROMIUM        the browser (default /usr/bin/chromium)
 // Our own pages are under a policy that would not let them connect elsewhere or load a library, so the page comes from a server of this
 // test's, whose origin the binary is told to allow; a second server's is foreign.
-import { mkdtempSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { launch } from './browser.mjs';
-import { startServer } from './server.mjs';
+import { join } from 'node:path';
+import { browser, here, origin, own, play, same, serve, server, step } from './stage.mjs';
 
-const here = fileURLToPath(new URL('.', import.meta.url));
-const binary = resolve(process.env.SENSORCAST_BIN || join(here, '../../bin/sensorcast'));
 const files = {
   '/': ['text/html', Buffer.from('<!doctype html><meta charset="utf-8"><title>MQTT</title><link rel="icon" href="data:,">')],
   '/mqtt.js': ['text/javascript', await readFile(join(here, '../node_modules/mqtt/dist/mqtt.esm.js'))],
@@ -23,35 +15,21 @@ const serial = 'SN-browser';
 const topic = (metric) => `sensors/${serial}/telemetry/${metric}`;
 const lwt = `sensors/${serial}/lwt`;
 
-const dataDir = mkdtempSync(join(tmpdir(), 'sensorcast-mqtt-'));
-let server, browser, home, elsewhere, who;
-try {
-  [home, elsewhere, browser] = await Promise.all([serveFiles(), serveFiles(), launch()]);
-  server = await startServer(binary, dataDir, {}, ['--allowed-origins', home.origin]);
+let home, elsewhere, who;
+await play('mqtt e2e', async () => {
+  home = own(await serveFiles());
+  elsewhere = own(await serveFiles());
+  await serve(['--allowed-origins', home.origin]);
   who = await people();
   for (const version of [4, 5]) {
     await everyQoS(version);
     await retained(version);
     await willOfAClosedTab(version);
     await sessionAcrossReloads(version);
-    console.log(`· MQTT.js speaks protocol ${version} in the browser`);
+    step(`MQTT.js speaks protocol ${version} in the browser`);
   }
   await foreignPagesAreRefused();
-  console.log('mqtt e2e passed');
-} catch (failure) {
-  console.error(`mqtt e2e failed: ${failure.stack ?? failure}`);
-  if (server) console.error(`last lines of the server's log:\n${server.log.slice(-15).join('\n')}`);
-  process.exitCode = 1;
-} finally {
-  await browser?.close();
-  home?.close();
-  elsewhere?.close();
-  await server?.stop().catch((failure) => {
-    console.error(String(failure));
-    process.exitCode = 1;
-  });
-  rmSync(dataDir, { recursive: true, force: true });
-}
+});
 
 async function serveFiles() {
   const http = createServer((request, response) => {
@@ -69,7 +47,7 @@ async function serveFiles() {
 async function people() {
   const post = async (path, body, token) => {
     const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
-    const response = await fetch(`http://${server.addr.http}/api/v1${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    const response = await fetch(`${origin()}/api/v1${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
     if (!response.ok) throw new Error(`POST ${path}: ${response.status} ${await response.text()}`);
     return response.json();
   };
@@ -111,10 +89,6 @@ function next(page) {
 
 function end(page) {
   return page.evaluate(() => window.end());
-}
-
-function same(got, want, what) {
-  if (JSON.stringify(got) !== JSON.stringify(want)) throw new Error(`${what}: got ${JSON.stringify(got)}, want ${JSON.stringify(want)}`);
 }
 
 async function everyQoS(protocolVersion) {
@@ -192,5 +166,5 @@ async function foreignPagesAreRefused() {
   const said = await connect(page, who.sensor, { protocolVersion: 5 }).then(() => 'connected', (failure) => String(failure));
   if (!said.includes('refused')) throw new Error(`a page of a foreign origin: ${said}, want a refusal`);
   await page.close();
-  console.log('· a page of a foreign origin is refused');
+  step('a page of a foreign origin is refused');
 }

@@ -1,36 +1,24 @@
 // People and their accounts, with nothing faked: browsers, the sensorcast binary, a mail server, an authenticator app.
-//   SENSORCAST_BIN  the binary (default ../bin/sensorcast)
-//   CHROMIUM        the browser (default /usr/bin/chromium)
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { launch, screens, shoot } from './browser.mjs';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { shoot } from './browser.mjs';
 import { openMailbox } from './mailbox.mjs';
-import { startServer } from './server.mjs';
+import { freePort } from './server.mjs';
+import { browser, live, looks, own, play, serve, shots, step, tab, watchdog } from './stage.mjs';
 import { totp } from './totp.mjs';
-import { Watchdog } from './watchdog.mjs';
 
-const here = fileURLToPath(new URL('.', import.meta.url));
-const binary = resolve(process.env.SENSORCAST_BIN || join(here, '../../bin/sensorcast'));
-const shots = join(here, 'shots');
-const waitMs = 20_000;
 /** The contract grants a session that is ended a second until its sockets are closed; the page then asks at once, not after its pause before reconnecting. */
 const outMs = 1_400;
 const password = 'a long enough passphrase 42';
 /** In every name that people choose: it must be seen, and must not be obeyed. */
 const trap = `<img src=x onerror="document.title='obeyed'">`;
-const watchdog = new Watchdog();
-const step = (text) => console.log(`· ${text}`);
 
-const dataDir = mkdtempSync(join(tmpdir(), 'sensorcast-people-'));
-mkdirSync(shots, { recursive: true });
-let server, browser, mailbox, origin;
-try {
-  [mailbox, browser, origin] = await Promise.all([openMailbox(), launch(), freePort().then((port) => `http://127.0.0.1:${port}`)]);
-  const addr = { http: new URL(origin).host };
-  server = await startServer(binary, dataDir, addr, ['--registration', 'invite', '--smtp-url', mailbox.url, '--mail-from', 'sensorcast@example.org', '--public-url', origin]);
+let mailbox, origin;
+await play('people e2e', async () => {
+  mailbox = own(await openMailbox());
+  origin = `http://127.0.0.1:${await freePort()}`; // stands in letters, and so is known before the server starts
+  const flags = ['--registration', 'invite', '--smtp-url', mailbox.url, '--mail-from', 'sensorcast@example.org', '--public-url', origin];
+  await serve(flags, { http: new URL(origin).host });
   const ada = await firstAccount();
   const secret = await secondFactor(ada);
   await sessions(ada, secret);
@@ -42,22 +30,7 @@ try {
   await audited(ada);
   await gallery(ada);
   await resigned();
-  watchdog.check();
-  console.log('people e2e passed');
-} catch (failure) {
-  console.error(`people e2e failed: ${failure.stack ?? failure}`);
-  if (watchdog.complaints.length > 0) console.error(`the pages also said:\n  ${watchdog.complaints.join('\n  ')}`);
-  if (server) console.error(`last lines of the server's log:\n${server.log.slice(-15).join('\n')}`);
-  process.exitCode = 1;
-} finally {
-  await browser?.close();
-  mailbox?.close();
-  await server?.stop().catch((failure) => {
-    console.error(String(failure));
-    process.exitCode = 1;
-  });
-  rmSync(dataDir, { recursive: true, force: true });
-}
+});
 
 async function firstAccount() {
   const page = await tab('ada');
@@ -308,36 +281,28 @@ async function gallery(page) {
   await post('/users/me/tokens', { name: 'Grafana', scopes: ['read'] }, token);
   await post('/users/me/tokens', { name: 'Nightly export of the greenhouse and everything beside it', scopes: ['write'], serial_nos: ['SN1'], expires_at: '2099-01-01T00:00:00Z' }, token);
   await post('/invitations', {}, token);
-  let storageState = await page.context().storageState();
+  const storageState = await page.context().storageState();
   await page.context().close();
-  for (const [screen, options] of Object.entries(screens)) {
-    for (const colorScheme of ['light', 'dark']) {
-      const context = await browser.newContext({ ...options, colorScheme, storageState });
-      context.setDefaultTimeout(waitMs);
-      const page = await context.newPage();
-      await watchdog.watch(page, `${screen}-${colorScheme}`);
-      for (const path of ['account', 'account/security', 'account/sessions', 'account/tokens', 'account/activity', 'admin/accounts', 'admin/invitations', 'admin/activity']) {
-        await page.goto(`${origin}/${path}`);
-        await page.locator('main h1').waitFor();
-        await live(page);
-        await shoot(page, join(shots, `${screen}-${colorScheme}-${path.replace('/', '-')}.png`));
-      }
-      await page.goto(`${origin}/account/tokens`);
-      await page.getByRole('button', { name: 'New token' }).click();
-      await page.getByLabel('only these').check();
-      await shoot(page, join(shots, `${screen}-${colorScheme}-token-dialog.png`));
-      storageState = await context.storageState();
-      await context.close();
-      for (const path of ['signin', 'register', 'forgot-password', 'reset-password']) {
-        const context = await browser.newContext({ ...options, colorScheme });
-        const page = await context.newPage();
-        await page.goto(`${origin}/${path}`);
-        await page.locator('h1').waitFor();
-        await shoot(page, join(shots, `${screen}-${colorScheme}-${path}.png`));
-        await context.close();
-      }
-      step(`${screen}-${colorScheme}: pages fit the screen`);
+  for await (const { label, page, options } of looks(storageState)) {
+    for (const path of ['account', 'account/security', 'account/sessions', 'account/tokens', 'account/activity', 'admin/accounts', 'admin/invitations', 'admin/activity']) {
+      await page.goto(`${origin}/${path}`);
+      await page.locator('main h1').waitFor();
+      await live(page);
+      await shoot(page, join(shots, `${label}-${path.replace('/', '-')}.png`));
     }
+    await page.goto(`${origin}/account/tokens`);
+    await page.getByRole('button', { name: 'New token' }).click();
+    await page.getByLabel('only these').check();
+    await shoot(page, join(shots, `${label}-token-dialog.png`));
+    for (const path of ['signin', 'register', 'forgot-password', 'reset-password']) {
+      const context = await browser.newContext(options);
+      const page = await context.newPage();
+      await page.goto(`${origin}/${path}`);
+      await page.locator('h1').waitFor();
+      await shoot(page, join(shots, `${label}-${path}.png`));
+      await context.close();
+    }
+    step(`${label}: pages fit the screen`);
   }
 }
 
@@ -356,14 +321,6 @@ async function resigned() {
   await fill(page, { login: 'bob', password: `${password} too` });
   await refused(() => page.getByRole('button', { name: 'Sign in' }).click(), page.getByText('User name or password is wrong'));
   step('bob deleted his account');
-}
-
-async function tab(who) {
-  const context = await browser.newContext(screens.desk);
-  context.setDefaultTimeout(waitMs);
-  const page = await context.newPage();
-  await watchdog.watch(page, who);
-  return page;
 }
 
 /** Does what the server is to refuse, and waits for what the page says to it. */
@@ -399,17 +356,4 @@ async function post(path, body, token) {
   });
   if (!reply.ok) throw new Error(`${path}: ${reply.status} ${await reply.text()}`);
   return reply.json();
-}
-
-function live(page) {
-  return page.locator('[data-testid=connection][data-phase=live]').waitFor();
-}
-
-/** For the address in the letters, which has to be known before the server starts. */
-async function freePort() {
-  const probe = createServer();
-  await new Promise((done) => probe.listen(0, '127.0.0.1', done));
-  const { port } = probe.address();
-  await new Promise((done) => probe.close(done));
-  return port;
 }

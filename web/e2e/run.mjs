@@ -1,57 +1,23 @@
 // The whole way, with nothing faked: a browser, the sensorcast binary, mosquitto_pub.
-//   SENSORCAST_BIN  the binary (default ../bin/sensorcast)
-//   CHROMIUM        the browser (default /usr/bin/chromium)
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { launch, screens, shoot } from './browser.mjs';
-import { startServer } from './server.mjs';
-import { Watchdog } from './watchdog.mjs';
+import { screens, shoot } from './browser.mjs';
+import { browser, live, looks, origin, play, serve, server, shots, step, tab, waitMs, watchdog } from './stage.mjs';
 
-const here = fileURLToPath(new URL('.', import.meta.url));
-const binary = resolve(process.env.SENSORCAST_BIN || join(here, '../../bin/sensorcast'));
-const shots = join(here, 'shots');
-const waitMs = 20_000;
 const run = promisify(execFile);
-const watchdog = new Watchdog();
-const step = (text) => console.log(`· ${text}`);
 
-const dataDir = mkdtempSync(join(tmpdir(), 'sensorcast-e2e-'));
-mkdirSync(shots, { recursive: true });
-let server;
-let browser;
-try {
-  browser = await launch();
-  server = await startServer(binary, dataDir);
+await play('e2e', async () => {
+  await serve();
   step(`server at ${server.addr.http}, MQTT at ${server.addr.mqtt}`);
   const state = await journey();
   await gallery(state);
   await endedElsewhere();
-  watchdog.check();
-  console.log('e2e passed');
-} catch (failure) {
-  console.error(`e2e failed: ${failure.stack ?? failure}`);
-  if (watchdog.complaints.length > 0) console.error(`the pages also said:\n  ${watchdog.complaints.join('\n  ')}`);
-  if (server) console.error(`last lines of the server's log:\n${server.log.slice(-15).join('\n')}`);
-  process.exitCode = 1;
-} finally {
-  await browser?.close();
-  await server?.stop().catch((failure) => {
-    console.error(String(failure));
-    process.exitCode = 1;
-  });
-  rmSync(dataDir, { recursive: true, force: true });
-}
+});
 
 /** One person's first minutes, then a server restart under their eyes. Returns the signed-in cookies and the serial. */
 async function journey() {
-  const context = await browser.newContext(screens.desk);
-  context.setDefaultTimeout(waitMs);
-  const page = await context.newPage();
-  await watchdog.watch(page, 'journey');
+  const page = await tab('journey');
 
   const socket = watchSockets(page);
   await page.goto(origin());
@@ -95,11 +61,10 @@ async function journey() {
 
   await page.evaluate(() => (window.notReloaded = true));
   watchdog.restarting = true;
-  const addr = server.addr;
   await server.stop();
   await page.locator('[data-testid=connection]:not([data-phase=live])').waitFor();
   await page.waitForTimeout(1500);
-  server = await startServer(binary, dataDir, addr);
+  await serve();
   await live(page);
   watchdog.restarting = false;
   await publish(line, { temperature: 24.25, humidity: 42 });
@@ -112,8 +77,8 @@ async function journey() {
   step('a reload stays signed in');
 
   for (let i = 0; i < 25; i++) await publish(line, { temperature: Number((24 + Math.sin(i / 4)).toFixed(2)), humidity: 42 });
-  const cookies = await context.storageState();
-  await context.close();
+  const cookies = await page.context().storageState();
+  await page.context().close();
   const telling = socket.urls.filter((url) => url.includes('ticket'));
   if (telling.length > 0) throw new Error(`${telling.length} of ${socket.urls.length} sockets have a ticket in their address`);
   return { cookies, serial };
@@ -152,40 +117,29 @@ function hide(page, hidden) {
 
 /** Every page on both screens in both themes: nothing overflows, nothing complains, and there is a picture of each. */
 async function gallery({ cookies, serial }) {
-  // Each context rotates the refresh cookie, so the next one continues from where the last ended.
   let storageState = cookies;
-  for (const [screen, options] of Object.entries(screens)) {
-    for (const colorScheme of ['light', 'dark']) {
-      const label = `${screen}-${colorScheme}`;
-      const context = await browser.newContext({ ...options, colorScheme, storageState });
-      context.setDefaultTimeout(waitMs);
-      const page = await context.newPage();
-      await watchdog.watch(page, label);
-      const pages = [
-        ['home', '/', page.locator('article')],
-        ['sensor', `/sensors/${encodeURIComponent(serial)}`, page.locator('canvas')],
-        ['add', '/add', page.locator('form')],
-        ['account', '/account', page.locator('form').first()],
-      ];
-      for (const [name, path, ready] of pages) {
-        await page.goto(origin() + path);
-        await ready.waitFor();
-        await live(page);
-        await shoot(page, join(shots, `${label}-${name}.png`));
-      }
-      const theme = await page.evaluate(() => document.documentElement.dataset.theme);
-      if (theme !== colorScheme) throw new Error(`${label}: the theme is ${theme}, want ${colorScheme}`);
-      await page.goto(`${origin()}/docs`);
-      await page.locator('.opblock').first().waitFor();
-      await page.screenshot({ path: join(shots, `${label}-docs.png`) });
-      storageState = await context.storageState();
-      await context.close();
-      step(`${label}: pages look as they should`);
+  for await (const { label, page, options } of looks(cookies)) {
+    const pages = [
+      ['home', '/', page.locator('article')],
+      ['sensor', `/sensors/${encodeURIComponent(serial)}`, page.locator('canvas')],
+      ['add', '/add', page.locator('form')],
+      ['account', '/account', page.locator('form').first()],
+    ];
+    for (const [name, path, ready] of pages) {
+      await page.goto(origin() + path);
+      await ready.waitFor();
+      await live(page);
+      await shoot(page, join(shots, `${label}-${name}.png`));
     }
+    const theme = await page.evaluate(() => document.documentElement.dataset.theme);
+    if (theme !== options.colorScheme) throw new Error(`${label}: the theme is ${theme}, want ${options.colorScheme}`);
+    await page.goto(`${origin()}/docs`);
+    await page.locator('.opblock').first().waitFor();
+    await page.screenshot({ path: join(shots, `${label}-docs.png`) });
+    storageState = await page.context().storageState();
+    step(`${label}: pages look as they should`);
   }
-  const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, storageState });
-  const page = await context.newPage();
-  await watchdog.watch(page, 'sign out');
+  const page = await tab('sign out', { viewport: { width: 1200, height: 800 }, storageState });
   await page.goto(`${origin()}/account`);
   await page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
@@ -198,7 +152,7 @@ async function gallery({ cookies, serial }) {
     return { hidden: scrollHeight - clientHeight, overflow: getComputedStyle(document.documentElement).overflowY };
   });
   if (bar.hidden > 0 || bar.overflow === 'scroll') throw new Error(`the sign-in page has a scroll bar: ${JSON.stringify(bar)}`);
-  await context.close();
+  await page.context().close();
   step('the sign-in page fits the screen, without a scroll bar');
 }
 
@@ -223,14 +177,6 @@ async function endedElsewhere() {
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
   await context.close();
   step('sessions ended elsewhere: the page says so by asking to sign in');
-}
-
-function origin() {
-  return `http://${server.addr.http}`;
-}
-
-function live(page) {
-  return page.locator('[data-testid=connection][data-phase=live]').waitFor();
 }
 
 /** Runs the shown line in a shell exactly as a person would paste it. */

@@ -1,34 +1,18 @@
 // Sensors and their people: sharing, giving away, adopting and importing, in browsers of several people against the real binary.
-//   SENSORCAST_BIN  the binary (default ../bin/sensorcast)
-//   CHROMIUM        the browser (default /usr/bin/chromium)
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { launch, screens, shoot } from './browser.mjs';
-import { startServer } from './server.mjs';
-import { Watchdog } from './watchdog.mjs';
+import { shoot } from './browser.mjs';
+import { live, looks, origin, play, serve, server, shots, step, tab, waitMs, watchdog } from './stage.mjs';
 
-const here = fileURLToPath(new URL('.', import.meta.url));
-const binary = resolve(process.env.SENSORCAST_BIN || join(here, '../../bin/sensorcast'));
-const shots = join(here, 'shots');
-const waitMs = 20_000;
 /** The inbox is asked every 15 s, and the server lists who knocked some seconds later. */
 const inboxMs = 40_000;
 const password = 'a long enough passphrase 42';
 const run = promisify(execFile);
-const watchdog = new Watchdog();
-const step = (text) => console.log(`· ${text}`);
 
-const dataDir = mkdtempSync(join(tmpdir(), 'sensorcast-sensors-'));
-mkdirSync(shots, { recursive: true });
-let server;
-let browser;
-try {
-  browser = await launch();
-  server = await startServer(binary, dataDir);
+await play('e2e of sensors', async () => {
+  await serve();
   step(`server at ${server.addr.http}, MQTT at ${server.addr.mqtt}`);
   for (const username of ['ada', 'bob']) await post('auth/register', { username, email: `${username}@example.org`, password });
   const ada = await signIn('ada');
@@ -39,24 +23,7 @@ try {
   await adopt(ada);
   await importSheet(ada);
   await gallery(await ada.context().storageState());
-  watchdog.check();
-  console.log('e2e of sensors passed');
-} catch (failure) {
-  console.error(`e2e of sensors failed: ${failure.stack ?? failure}`);
-  if (watchdog.complaints.length > 0) console.error(`the pages also said:\n  ${watchdog.complaints.join('\n  ')}`);
-  if (server) console.error(`last lines of the server's log:\n${server.log.slice(-15).join('\n')}`);
-  for (const context of browser?.contexts() ?? []) {
-    for (const page of context.pages()) await page.screenshot({ path: join(shots, `failed-${context.pages().indexOf(page)}-${browser.contexts().indexOf(context)}.png`) }).catch(() => {});
-  }
-  process.exitCode = 1;
-} finally {
-  await browser?.close();
-  await server?.stop().catch((failure) => {
-    console.error(String(failure));
-    process.exitCode = 1;
-  });
-  rmSync(dataDir, { recursive: true, force: true });
-}
+});
 
 /** A sensor is added though the answer is lost, by a form that is sent twice; every recipe that can be run here works. */
 async function add(ada) {
@@ -159,7 +126,7 @@ async function give(ada, { serial }) {
   await dialog.getByText('It is offered to whoever has the code').waitFor();
   await dialog.getByRole('button', { name: 'Cancel' }).click();
 
-  const carol = await newPage('carol');
+  const carol = await tab('carol');
   await carol.goto(link);
   await carol.getByRole('link', { name: 'Create one' }).click();
   await carol.fill('[name=username]', 'carol');
@@ -262,69 +229,52 @@ async function importSheet(ada) {
 async function gallery(storageState) {
   const knocked = run('mosquitto_pub', [...mqttAt(), '-u', 'SHELLY-C4', '-P', 'secret-of-shelly-0123', '-i', 'shellyplus1-441793a5d2fc', '-t', 'x', '-m', 'x'], { timeout: waitMs });
   await knocked.catch(() => {});
-  for (const [screen, options] of Object.entries(screens)) {
-    for (const colorScheme of ['light', 'dark']) {
-      const label = `${screen}-${colorScheme}`;
-      const context = await browser.newContext({ ...options, colorScheme, storageState });
-      context.setDefaultTimeout(waitMs);
-      const page = await context.newPage();
-      await watchdog.watch(page, label);
-      const shot = (name) => shoot(page, join(shots, `${label}-${name}.png`));
-      await page.goto(origin());
-      await page.locator('article').first().waitFor();
-      await live(page);
-      await shot('sensors');
-      await page.goto(`${origin()}/sensors/TASMOTA-4F21`);
-      await page.locator('canvas').waitFor();
-      await shot('own');
-      await page.getByRole('button', { name: 'Share', exact: true }).click();
-      if (label === 'phone-light') {
-        await page.getByRole('dialog').locator('[name=username]').fill('bob');
-        await page.getByRole('dialog').getByRole('button', { name: 'Share', exact: true }).click();
-      }
-      await page.getByRole('dialog').locator('li', { hasText: 'bob' }).waitFor();
-      await shot('share');
-      await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
-      await page.getByRole('button', { name: 'Give away' }).click();
-      await page.getByText('When that happens').waitFor();
-      await shot('give');
-      await page.getByRole('button', { name: /^Make a/ }).click();
-      await page.locator('[data-qr]').waitFor();
-      await shot('give-code');
-      await page.getByRole('button', { name: 'Done' }).click();
-      await page.getByRole('button', { name: 'Rotate secret' }).click();
-      await page.getByRole('button', { name: 'Rotate', exact: true }).click();
-      await page.getByRole('dialog').getByRole('button', { name: 'ESPHome' }).click();
-      await shot('provision');
-      await page.goto(`${origin()}/claim/DESK-1#K7QP-4M2D-9XWA`);
-      await page.getByRole('heading', { name: 'Claim DESK-1' }).waitFor();
-      await shot('claim');
-      await page.goto(`${origin()}/admin/inbox`);
-      await page.locator('[data-stranger="SHELLY-C4"]').waitFor({ timeout: inboxMs });
-      await shot('inbox-one');
-      await page.getByRole('button', { name: 'with a name or for somebody' }).click();
-      await shot('adopt');
-      await page.goto(`${origin()}/import`);
-      await page.setInputFiles('input[type=file]', { name: 'fleet.csv', mimeType: 'text/csv', buffer: Buffer.from('serial_no,name\nNEW-1,One\nBULK-1,Bulk 1\n') });
-      await page.getByTestId('plan').waitFor();
-      await shot('import-plan');
-      storageState = await context.storageState();
-      await context.close();
-      step(`${label}: pages look as they should`);
+  for await (const { label, page } of looks(storageState)) {
+    const shot = (name) => shoot(page, join(shots, `${label}-${name}.png`));
+    await page.goto(origin());
+    await page.locator('article').first().waitFor();
+    await live(page);
+    await shot('sensors');
+    await page.goto(`${origin()}/sensors/TASMOTA-4F21`);
+    await page.locator('canvas').waitFor();
+    await shot('own');
+    await page.getByRole('button', { name: 'Share', exact: true }).click();
+    if (label === 'phone-light') {
+      await page.getByRole('dialog').locator('[name=username]').fill('bob');
+      await page.getByRole('dialog').getByRole('button', { name: 'Share', exact: true }).click();
     }
+    await page.getByRole('dialog').locator('li', { hasText: 'bob' }).waitFor();
+    await shot('share');
+    await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
+    await page.getByRole('button', { name: 'Give away' }).click();
+    await page.getByText('When that happens').waitFor();
+    await shot('give');
+    await page.getByRole('button', { name: /^Make a/ }).click();
+    await page.locator('[data-qr]').waitFor();
+    await shot('give-code');
+    await page.getByRole('button', { name: 'Done' }).click();
+    await page.getByRole('button', { name: 'Rotate secret' }).click();
+    await page.getByRole('button', { name: 'Rotate', exact: true }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'ESPHome' }).click();
+    await shot('provision');
+    await page.goto(`${origin()}/claim/DESK-1#K7QP-4M2D-9XWA`);
+    await page.getByRole('heading', { name: 'Claim DESK-1' }).waitFor();
+    await shot('claim');
+    await page.goto(`${origin()}/admin/inbox`);
+    await page.locator('[data-stranger="SHELLY-C4"]').waitFor({ timeout: inboxMs });
+    await shot('inbox-one');
+    await page.getByRole('button', { name: 'with a name or for somebody' }).click();
+    await shot('adopt');
+    await page.goto(`${origin()}/import`);
+    await page.setInputFiles('input[type=file]', { name: 'fleet.csv', mimeType: 'text/csv', buffer: Buffer.from('serial_no,name\nNEW-1,One\nBULK-1,Bulk 1\n') });
+    await page.getByTestId('plan').waitFor();
+    await shot('import-plan');
+    step(`${label}: pages look as they should`);
   }
 }
 
-async function newPage(name) {
-  const context = await browser.newContext({ ...screens.desk, acceptDownloads: true });
-  context.setDefaultTimeout(waitMs);
-  const page = await context.newPage();
-  await watchdog.watch(page, name);
-  return page;
-}
-
 async function signIn(name) {
-  const page = await newPage(name);
+  const page = await tab(name);
   await page.goto(origin());
   await page.fill('[name=login]', name);
   await page.fill('[name=password]', password);
@@ -362,10 +312,3 @@ function mqttAt() {
   return ['-h', host, '-p', port];
 }
 
-function origin() {
-  return `http://${server.addr.http}`;
-}
-
-function live(page) {
-  return page.locator('[data-testid=connection][data-phase=live]').waitFor();
-}

@@ -1,5 +1,6 @@
 // Starts and stops the real sensorcast binary, reading the chosen addresses from its log.
 import { spawn } from 'node:child_process';
+import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 
 const startTimeoutMs = 20_000;
@@ -53,4 +54,13 @@ export function startServer(binary, dataDir, addr = {}, more = []) {
       if (wanted.every((name) => found[name])) give();
     });
   });
+}
+
+/** A port for what has to be known before it listens. */
+export async function freePort() {
+  const probe = createServer();
+  await new Promise((done) => probe.listen(0, '127.0.0.1', done));
+  const { port } = probe.address();
+  await new Promise((done) => probe.close(done));
+  return port;
 }

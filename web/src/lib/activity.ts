@@ -8,6 +8,7 @@ export const deeds: Record<string, string> = {
   'logout-all': 'End every session',
   refresh: 'Stay signed in',
   'end-session': 'End a session',
+  'end-other-sessions': 'End all other sessions',
   'update-me': 'Change the profile',
   'change-password': 'Change the password',
   'request-password-reset': 'Ask for a new password',

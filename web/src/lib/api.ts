@@ -139,6 +139,7 @@ export const api = {
   sendVerification: () => client.call('POST', '/auth/email-verification', {}),
 
   logins: (cursor?: string) => page<Login>('/users/me/sessions', { cursor }),
+  endOtherLogins: () => client.call('DELETE', '/users/me/sessions'),
   endLogin: (id: string) => client.call('DELETE', `/users/me/sessions/${encodeURIComponent(id)}`),
 
   tokens: () => page<APIToken>('/users/me/tokens', {}),
