@@ -334,8 +334,12 @@ async function refused(act, said) {
 /** Does what ends a page's session; the page must ask to sign in right then. */
 async function out(page, act) {
   watchdog.refusing = true; // it asks whether the session goes on, and it does not
+  const answers = [];
+  page.on('request', (request) => request.url().endsWith('/auth/refresh') && answers.push(request.response()));
   await act();
   await page.getByRole('heading', { name: 'Sign in' }).waitFor({ timeout: outMs });
+  await Promise.all(answers); // it may say so before it has heard
+  await page.evaluate(() => {}); // what the console has to say of that has come, too
   watchdog.refusing = false;
 }
 
