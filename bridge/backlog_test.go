@@ -175,3 +175,51 @@ func TestOutbox_RoundsFollowTheirPace(t *testing.T) {
 		}
 	})
 }
+
+// Many who are too slow at the same reading would hold up everybody, were all that waits for each of them moved at once.
+func TestStream_IsConflatedByAndBy(t *testing.T) {
+	a, b := &room{id: 1, serial: "A"}, &room{id: 2, serial: "B"}
+	s, c, seq := &stream{}, new(counters), int64(0)
+	push := func(rm *room, pad int) {
+		seq++
+		f := framed(rm, seq, false)
+		f.wire = append(f.wire, make([]byte, pad)...)
+		s.push(f, c)
+	}
+	for s.slow == nil {
+		push(a, 0)
+	}
+	before := len(s.frames) - s.head
+	for step := 1; before > 0; step++ {
+		if want := before - conflateStep + 1; len(s.frames) > 0 && step%2 == 0 {
+			push(b, 0)
+			if left := len(s.frames) - s.head; left != max(want, 0) {
+				t.Fatalf("step %d: %d of %d frames are left with one more, want %d", step, left, before, want)
+			}
+		} else {
+			push(a, 20<<10) // large ones among small ones do not make it grow
+		}
+		if before = len(s.frames) - s.head; s.bytes > maxPending {
+			t.Fatalf("step %d: %d bytes wait, want at most %d", step, s.bytes, maxPending)
+		}
+	}
+	if s.bytes != 0 || s.frames != nil || c.conflated.Load() != 1 {
+		t.Errorf("in the end %d bytes wait in %d places, conflated %d times", s.bytes, cap(s.frames), c.conflated.Load())
+	}
+	if a, b := s.slow.lanes[a], s.slow.lanes[b]; a.count+b.count != seq || a.first != 1 || max(a.last, b.last) != seq {
+		t.Errorf("%d and %d of %d are counted, from %d to %d and %d", a.count, b.count, seq, a.first, a.last, b.last)
+	}
+}
+
+// A round cut while frames are still on their way takes them along.
+func TestStream_TakenWhileItIsConflated(t *testing.T) {
+	a := &room{id: 1, serial: "A"}
+	s, c, seq := &stream{}, new(counters), int64(0)
+	for s.slow == nil {
+		seq++
+		s.push(framed(a, seq, false), c)
+	}
+	if got, want := strings.Join(words(t, s), ", "), fmt.Sprintf("gap A 0 %d %d, A %d", seq, seq-1, seq); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -9,8 +9,12 @@ type stream struct {
 	head   int // frames[:head] are gone
 	bytes  int // of frames[head:]
 
-	slow *backlog // nil while everything fits and nobody asked for less
+	slow *backlog // nil while everything fits and nobody asked for less; what is left in frames is older than all in it, and on its way there
 }
+
+// conflateStep is how many frames are moved into the backlog, at least, with each that comes: many viewers watch the same sensors, and so are
+// too slow at the same reading, for which everybody else would wait.
+const conflateStep = 4
 
 func (s *stream) empty() bool { return s.head == len(s.frames) && (s.slow == nil || s.slow.empty()) }
 
@@ -18,25 +22,34 @@ func (s *stream) empty() bool { return s.head == len(s.frames) && (s.slow == nil
 // been told then that there is more than one.
 func (s *stream) push(f *frame, c *counters) bool {
 	if s.slow == nil && s.bytes+len(f.wire) > maxPending {
-		s.conflate()
+		s.slow = newBacklog()
 		c.conflated.Add(1)
 	}
-	if s.slow != nil {
+	if s.slow != nil && s.head == len(s.frames) {
 		s.slow.add(f)
 		return s.slow.alarm == nil
 	}
 	s.frames = append(s.frames, f)
 	s.bytes += len(f.wire)
+	if s.slow != nil {
+		s.conflate(conflateStep)
+		return s.slow.alarm == nil
+	}
 	return len(s.frames)-s.head <= 2
 }
 
-// conflate moves what waits into a backlog.
-func (s *stream) conflate() {
-	s.slow = newBacklog()
-	for _, f := range s.frames[s.head:] {
+// conflate moves frames into the backlog: n of the oldest, and more while too much waits.
+func (s *stream) conflate(n int) {
+	for ; s.head < len(s.frames) && (n > 0 || s.bytes > maxPending); n-- {
+		f := s.frames[s.head]
+		s.frames[s.head] = nil
+		s.head++
+		s.bytes -= len(f.wire)
 		s.slow.add(f)
 	}
-	s.frames, s.head, s.bytes = nil, 0, 0
+	if s.head == len(s.frames) {
+		s.frames, s.head = nil, 0
+	}
 }
 
 // slowTo sets how much time lies between two rounds of the backlog; zero lifts the limit.
@@ -45,7 +58,8 @@ func (s *stream) slowTo(pace time.Duration) {
 		if pace == 0 {
 			return
 		}
-		s.conflate()
+		s.slow = newBacklog()
+		s.conflate(len(s.frames))
 	}
 	s.slow.pace, s.slow.due = pace, time.Time{}
 	if s.slow.alarm != nil {
@@ -79,6 +93,7 @@ func (s *stream) take(buf []byte, frames int, c *counters) (_ []byte, _ int, wai
 }
 
 func (s *stream) takeSlow(buf []byte, frames int, now time.Time, c *counters) (_ []byte, _ int, wait time.Duration) {
+	s.conflate(len(s.frames))
 	for {
 		buf, frames = s.slow.take(buf, frames, c)
 		switch {
@@ -103,7 +118,6 @@ func (s *stream) takeSlow(buf []byte, frames int, now time.Time, c *counters) (_
 func (s *stream) forget(rm *room) {
 	if s.slow != nil {
 		s.slow.forget(rm)
-		return
 	}
 	kept := s.frames[:s.head]
 	s.bytes = 0

@@ -78,9 +78,14 @@ func (s *spool) check(t *testing.T) {
 	}
 }
 
-// pair returns the two ends of a loopback connection with small buffers.
+// tight is a socket whose small buffer stays as it is.
+type tight struct{ *net.TCPConn }
 
-func pair(t testing.TB, bufferBytes int) (server, client *net.TCPConn) {
+// SetWriteBuffer does nothing.
+func (tight) SetWriteBuffer(int) error { return nil }
+
+// pair returns the two ends of a loopback connection, with small buffers unless bufferBytes is zero.
+func pair(t testing.TB, bufferBytes int) (server net.Conn, client *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -99,10 +104,12 @@ func pair(t testing.TB, bufferBytes int) (server, client *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, client = s.(*net.TCPConn), (<-dialed).(*net.TCPConn)
+	server, client = s, (<-dialed).(*net.TCPConn)
 	if bufferBytes > 0 {
-		server.SetWriteBuffer(bufferBytes)
+		small := tight{s.(*net.TCPConn)}
+		small.TCPConn.SetWriteBuffer(bufferBytes)
 		client.SetReadBuffer(bufferBytes)
+		server = small
 	}
 	t.Cleanup(func() { server.Close(); client.Close() })
 	return server, client

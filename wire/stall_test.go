@@ -222,3 +222,27 @@ func TestSender_WriteThatEndsTooLateBreaksOnce(t *testing.T) {
 		}
 	})
 }
+
+// What the system holds for a peer that takes nothing is memory, too, and some hundred times 4 MB of it were seen to hold up everybody.
+func TestPool_BoundsWhatTheSystemHolds(t *testing.T) {
+	for name, dress := range map[string]func(server, client net.Conn) net.Conn{
+		"TCP": func(server, _ net.Conn) net.Conn { return server },
+		"TLS": func(server, client net.Conn) net.Conn { secure, _ := tlsOver(server, client); return secure },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(t, 1, 200*time.Millisecond)
+			server, client := pair(t, 0)
+			client.SetReadBuffer(4 << 10)
+			conn := dress(server, client)
+			src := newSpool(conn)
+			src.add(make([]byte, 16<<20))
+			p.Attach(conn, src).Wake()
+			<-src.broken
+			src.mu.Lock()
+			defer src.mu.Unlock()
+			if held := 16<<20 - len(src.bytes); held > 2*socketBytes+2*takeBytes {
+				t.Errorf("%d KiB left for a peer that takes nothing, want at most %d", held>>10, (2*socketBytes+2*takeBytes)>>10)
+			}
+		})
+	}
+}

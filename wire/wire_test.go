@@ -243,7 +243,7 @@ func TestPool_WrappedSocketIsWrittenWithoutBlocking(t *testing.T) {
 	p := newPool(t, 1, time.Minute)
 	server, _ := pair(t, 0)
 	src := newSpool(server)
-	s := p.Attach(struct{ *net.TCPConn }{server}, src)
+	s := p.Attach(struct{ *net.TCPConn }{server.(*net.TCPConn)}, src)
 	if s.raw == nil {
 		t.Error("an embedded TCP connection got no raw access to its socket")
 	}
