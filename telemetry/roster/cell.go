@@ -1,6 +1,9 @@
 package roster
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // Spreadsheets run what begins with = + - or @ as a formula, also one that a stranger wrote into the name of a sensor. So such a cell is
 // written with an apostrophe in front, which they take for text; reading takes it off again. A text that itself has apostrophes in front
@@ -33,7 +36,7 @@ func joinTags(tags []string) string {
 		separator = ","
 	}
 	joined := strings.Join(tags, separator)
-	if len(tags) == 1 && strings.ContainsAny(text, " ;") {
+	if len(tags) == 1 && strings.ContainsFunc(text, func(r rune) bool { return r == ';' || unicode.IsSpace(r) }) {
 		joined += separator
 	}
 	return joined

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,7 +96,7 @@ func sensors(t *rapid.T) telemetry.Sensor {
 	s := telemetry.Sensor{
 		Serial: rapid.StringMatching(`[A-Za-z0-9][A-Za-z0-9._:-]{0,63}`).Draw(t, "serial"), Name: text.Draw(t, "name"), Description: text.Draw(t, "description"),
 		SensorType: text.Draw(t, "type"), Manufacturer: text.Draw(t, "manufacturer"),
-		Tags:         rapid.SliceOfN(rapid.OneOf(rapid.StringMatching(`[-=a ;']{0,4}`), rapid.String()), 0, 3).Draw(t, "tags"),
+		Tags:         rapid.SliceOfN(rapid.OneOf(rapid.StringMatching(`[-=a ;'\x{a0}\x{2003}]{0,4}`), rapid.String()), 0, 3).Draw(t, "tags"),
 		SilenceAfter: time.Duration(rapid.IntRange(0, 1000).Draw(t, "silence")) * time.Second,
 	}
 	if s.Check() != nil {
@@ -186,4 +187,19 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A cell that has only one tag looks like several where the tag has spaces of whatever kind.
+func TestTags_OneWithSpacesStaysOne(t *testing.T) {
+	for _, tag := range []string{"a b", "a\u00a0b", "a\u2003b", "a;b", "a b;c"} {
+		var sheet bytes.Buffer
+		w := NewWriter(&sheet)
+		w.Write(telemetry.Sensor{Serial: "SN1", Tags: []string{tag}})
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if rows := Read(sheet.Bytes()).Rows; len(rows) != 1 || !slices.Equal(rows[0].Sensor.Tags, []string{tag}) {
+			t.Errorf("%q: got %+v", tag, rows)
+		}
+	}
 }
