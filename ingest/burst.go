@@ -37,6 +37,7 @@ func (b *Burst) Add(m Message) (err error) {
 	if m.At == 0 {
 		m.At = telemetry.Now()
 	}
+	clear(b.points) // of the message before, which may have had more
 	b.points, err = format.Decode(b.points[:0], m.Metric, m.Payload, m.At)
 	if err != nil {
 		return err

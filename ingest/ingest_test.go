@@ -253,7 +253,16 @@ func TestAccept_LetsGoOfPayloads(t *testing.T) {
 	if err := b.Add(m); err != nil {
 		t.Fatal(err)
 	}
+	next := message(1, `{"data":{}}`)
+	if err := b.Add(next); err != nil { // leaves most points of the message before as they were
+		t.Fatal(err)
+	}
 	b.release()
+	for i, p := range b.points[:cap(b.points)] {
+		if p.Data != nil {
+			t.Fatalf("point %d of an emptied burst still holds its data", i)
+		}
+	}
 	for i, r := range b.readings[:cap(b.readings)] {
 		if r.Data != nil {
 			t.Fatalf("reading %d of an emptied burst still holds its data", i)
