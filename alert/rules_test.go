@@ -187,6 +187,19 @@ func TestRule_WhatCannotBeComparedChangesNothing(t *testing.T) {
 	})
 }
 
+func TestRule_AllReadingsThatCameTogetherAreJudged(t *testing.T) {
+	inWard(t, 1, func(w *ward) {
+		w.rule(hot(0))
+		together := []telemetry.Reading{w.measured(1, `{"t":31}`), w.measured(1, `{"t":20}`), w.measured(1, `{"t":32}`)}
+		w.rules.Observe(together)
+		for _, r := range together {
+			w.store(r)
+		}
+		wait(time.Second)
+		w.want("S1 open", "S1 resolved", "S1 open")
+	})
+}
+
 func TestRule_ReadingThatIsNotStoredOpensNothing(t *testing.T) {
 	inWard(t, 1, func(w *ward) {
 		w.rule(hot(0))

@@ -49,6 +49,26 @@ func TestHub_SensorComesBackOnlineBeforeItsReading(t *testing.T) {
 	w.expect(c, "reading") // no second state
 }
 
+func TestHub_ShowsAllThatCameTogether(t *testing.T) {
+	w := newWorld(t, Config{}, nil)
+	dev := w.sensor(ann, 1)
+	w.reading(dev, 0)
+	c, hello := w.dial(ann, dev.Serial)
+	var together []telemetry.Reading
+	for i := range int64(3) {
+		together = append(together, telemetry.Reading{SensorID: dev.SensorID, Serial: dev.Serial, Seq: hello.Seq + 1 + i, Time: telemetry.Now(), Data: []byte("{}")})
+	}
+	w.hub.Observe(together)
+	for i := range together {
+		if f := w.expect(c, "reading"); f.Seq != hello.Seq+1+int64(i) {
+			t.Errorf("reading %d: got seq %d, want %d", i, f.Seq, hello.Seq+1+int64(i))
+		}
+	}
+	if _, hello = w.dial(ann, dev.Serial); hello.Seq != together[2].Seq || hello.Sensors[0].Reading.Seq != together[2].Seq {
+		t.Errorf("hello after them: at seq %d with %+v, want the last of them", hello.Seq, hello.Sensors[0].Reading)
+	}
+}
+
 func TestHub_LateDataIsShownButNeverLatest(t *testing.T) {
 	w := newWorld(t, Config{}, nil)
 	dev := w.sensor(ann, 1)

@@ -309,12 +309,12 @@ func (w *world) readingAt(dev auth.Device, value int, at telemetry.Millis) telem
 		SensorID: dev.SensorID, Serial: dev.Serial, Seq: w.seq, Time: at, ReceivedAt: telemetry.Now(),
 		Data: fmt.Appendf(nil, `{"v":%d}`, value),
 	}
-	shown := r
+	shown := []telemetry.Reading{r}
 	if _, known := w.seen.Swap(dev.SensorID, true); !known { // as package alert does
 		w.hub.StateChanged(telemetry.StateChange{SensorID: dev.SensorID, Serial: dev.Serial, State: telemetry.StateOnline, LastSeenAt: r.ReceivedAt})
 	}
-	w.hub.Observe([]telemetry.Reading{shown})
-	shown = telemetry.Reading{} // the hub must not keep what it was shown
+	w.hub.Observe(shown)
+	clear(shown) // the hub must not keep what it was shown
 	return r
 }
 

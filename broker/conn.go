@@ -102,7 +102,7 @@ func newConn(b *Broker, raw net.Conn, remote netip.Addr) *conn {
 	return c
 }
 
-// submit hands a message to ingest: if it is owed no acknowledgement with those that follow it, at the latest when what was read is
+// submit hands a message to ingest: one that is owed no acknowledgement together with those that follow it, at the latest when what was read is
 // handled. Else the gate is raised first, so that what is written from now on waits for the commit; it blocks while ingest is full.
 func (c *conn) submit(m ingest.Message, qos byte, packetID uint16) error {
 	if qos == 0 {

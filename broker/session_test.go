@@ -272,17 +272,21 @@ func TestSession_EndsAfterItsExpiryWithItsSubscriptions(t *testing.T) {
 
 func TestObserve_RelaysOtherDoorsReadings(t *testing.T) {
 	h := start(t, autoIntake())
-	show := func(via telemetry.Via, data string) {
-		h.Observe([]telemetry.Reading{{SensorID: sensorID("A"), Serial: "A", Data: []byte(data), Via: via}})
+	show := func(via telemetry.Via, data ...string) {
+		var together []telemetry.Reading
+		for _, d := range data {
+			together = append(together, telemetry.Reading{SensorID: sensorID("A"), Serial: "A", Data: []byte(d), Via: via})
+		}
+		h.Observe(together)
 	}
 	show(telemetry.ViaHTTP, "nobody listens")
 	ann, bob := h.login(t, "ann"), h.login(t, "bob")
 	ann.subscribe(1, "sensors/+/telemetry")
 	bob.subscribe(1, "sensors/+/telemetry")
 	show(telemetry.ViaMQTT, "its connection relays these")
-	show(telemetry.ViaHTTP, "h")
+	show(telemetry.ViaHTTP, "h", "i")
 	show(telemetry.ViaWebSocket, "w")
-	for _, want := range []string{"h", "w"} {
+	for _, want := range []string{"h", "i", "w"} {
 		if got := ann.want(packets.Publish); string(got.Payload) != want || got.TopicName != "sensors/A/telemetry" || got.FixedHeader.Qos != 1 {
 			t.Errorf("got %q on %s at QoS %d, want %q at 1", got.Payload, got.TopicName, got.FixedHeader.Qos, want)
 		}

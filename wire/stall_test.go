@@ -223,7 +223,7 @@ func TestSender_WriteThatEndsTooLateBreaksOnce(t *testing.T) {
 	})
 }
 
-// What the system holds for a peer that takes nothing is memory, too, and some hundred times 4 MB of it were seen to hold up everybody.
+// What the system holds for a peer that takes nothing is memory, too, and two hundred times 4 MB of it were seen to hold up everybody.
 func TestPool_BoundsWhatTheSystemHolds(t *testing.T) {
 	for name, dress := range map[string]func(server, client net.Conn) net.Conn{
 		"TCP": func(server, _ net.Conn) net.Conn { return server },

@@ -31,7 +31,7 @@ const (
 	takeBytes = 64 << 10
 
 	// socketBytes is what the system may hold for one socket, twice that on Linux with what it takes for itself (socket(7)). Left to itself it takes some
-	// 4 MB for a peer that stalls; a hundred of them at once were seen to hold up everybody. A peer 100 ms away still gets 2.6 MB/s.
+	// 4 MB for a peer that stalls; two hundred of them at once were seen to hold up everybody. A peer 100 ms away still gets 2.6 MB/s.
 	socketBytes = 256 << 10
 
 	// patience is how many others a sender lets go ahead that have more to write. Under load that is some milliseconds, in which what
